@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+#ifndef HAWSER_HAWSER_H
+#define HAWSER_HAWSER_H
+
+/* Everything. */
+
+#include <hawser/base.h>
+#include <hawser/channel.h>
+#include <hawser/listener.h>
+#include <hawser/options.h>
+#include <hawser/poll.h>
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+#pragma once
+
+/* The only file that names raw atomics, so that a checker can take their place. Every acquire, release
+ * and fence in the library says in a comment what it pairs with. P points to a plain integer or pointer. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define load_relaxed(P) __atomic_load_n((P), __ATOMIC_RELAXED)
+#define load_acquire(P) __atomic_load_n((P), __ATOMIC_ACQUIRE)
+#define load_seq_cst(P) __atomic_load_n((P), __ATOMIC_SEQ_CST)
+#define store_relaxed(P, V) __atomic_store_n((P), (V), __ATOMIC_RELAXED)
+#define store_release(P, V) __atomic_store_n((P), (V), __ATOMIC_RELEASE)
+#define store_seq_cst(P, V) __atomic_store_n((P), (V), __ATOMIC_SEQ_CST)
+#define exchange_seq_cst(P, V) __atomic_exchange_n((P), (V), __ATOMIC_SEQ_CST)
+#define exchange_acquire(P, V) __atomic_exchange_n((P), (V), __ATOMIC_ACQUIRE)
+#define exchange_release(P, V) __atomic_exchange_n((P), (V), __ATOMIC_RELEASE)
+#define add_relaxed(P, V) __atomic_fetch_add((P), (V), __ATOMIC_RELAXED)
+#define add_seq_cst(P, V) __atomic_fetch_add((P), (V), __ATOMIC_SEQ_CST)
+#define compare_exchange(P, OLD, NEW) \
+    __atomic_compare_exchange_n((P), (OLD), (NEW), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+#define fence_seq_cst() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define fence_compiler() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
+/* Adds to a counter that has one writer and many readers: no locked instruction. */
+#define count_add(P, N) store_relaxed((P), load_relaxed(P) + (N))
+
+static inline void cpu_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#else
+    fence_compiler();
+#endif
+}

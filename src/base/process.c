@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* The word lies in a page of its own that the kernel zeroes in a forked child. Should there be no such page
+ * (no memory), the process's pid is asked for each time: slower, never wrong. */
+
+#include "base/process.h"
+
+#include "base/atomic.h"
+#include "base/sys.h"
+
+#include <sched.h>
+
+static uint32_t *word; /* written once; racing first calls map two pages and one wins */
+
+static uint32_t *word_make(void) {
+    long page = sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page < 0 && page > -4096)
+        return NULL;
+    uint32_t *fresh = (uint32_t *)page; // NOLINT: an address by the kernel's own word
+    if (sys_madvise(fresh, 4096, MADV_WIPEONFORK) < 0) {
+        sys_munmap(fresh, 4096);
+        return NULL;
+    }
+    uint32_t *none = NULL;
+    if (compare_exchange(&word, &none, fresh)) /* pairs with the acquire in process_self */
+        return fresh;
+    sys_munmap(fresh, 4096);
+    return none;
+}
+
+uint32_t process_self(void) {
+    uint32_t *self = load_acquire(&word); /* pairs with word_make's exchange */
+    if (__builtin_expect(!self, 0)) {
+        self = word_make();
+        if (!self)
+            return (uint32_t)getpid();
+    }
+    uint32_t pid = load_relaxed(self);
+    if (__builtin_expect(pid == 0, 0)) {
+        pid = (uint32_t)getpid();
+        store_relaxed(self, pid); /* two threads would store the same */
+    }
+    return pid;
+}
+
+unsigned process_cpus(void) {
+    uint64_t set[1024 / 64] = { 0 }; /* more CPUs than that: -EINVAL, and certainly more than one */
+    int bytes = sys_sched_getaffinity(0, sizeof set, set);
+    if (bytes <= 0)
+        return 2;
+    unsigned n = 0;
+    for (size_t i = 0; i < sizeof set / sizeof set[0]; i++)
+        n += (unsigned)__builtin_popcountll(set[i]);
+    return n > 0 ? n : 1;
+}
+
+int process_cpu(void) {
+#if defined(__x86_64__) || defined(__aarch64__)
+    return sched_getcpu(); /* rseq or the vDSO answers */
+#else
+    return -1;
+#endif
+}

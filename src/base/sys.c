@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* The real table: libc's functions, their -1 and errno turned into a negative errno; and the table of an
+ * older kernel. What libc or musl lacks is made of syscall() here. */
+
+#include "base/sys.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <sys/syscall.h>
+
+_Thread_local uint64_t sys_calls_made __attribute__((tls_model("initial-exec")));
+
+static long raw_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout, uint32_t bits) {
+    return syscall(SYS_futex, word, operation, value, timeout, NULL, bits);
+}
+
+static int raw_membarrier(int operation, unsigned flags) { return (int)syscall(SYS_membarrier, operation, flags, 0); }
+
+static int raw_pidfd_open(pid_t pid, unsigned flags) { return (int)syscall(SYS_pidfd_open, pid, flags); }
+
+/* glibc's sched_getaffinity hides how many bytes the kernel wrote, and fails without _GNU_SOURCE types. */
+static int raw_sched_getaffinity(pid_t pid, size_t size, void *set) {
+    return (int)syscall(SYS_sched_getaffinity, pid, size, set);
+}
+
+static int raw_pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
+    int error = pthread_sigmask(how, set, old); /* returns the errno itself */
+    errno = error;
+    return error ? -1 : 0;
+}
+
+/* glibc's own prototype takes an enum in C++ and with _GNU_SOURCE. */
+static int raw_getrlimit(int resource, struct rlimit *limit) { return getrlimit((__typeof__(RLIMIT_NOFILE))resource, limit); }
+
+static long raw_mmap(void *start, size_t size, int protection, int flags, int fd, off_t offset) {
+    return (long)mmap(start, size, protection, flags, fd, offset); /* MAP_FAILED is -1 */
+}
+
+#define X(TYPE, NAME, PARAMETERS, ARGUMENTS, REAL)  \
+    static TYPE real_##NAME PARAMETERS {            \
+        TYPE result = (TYPE)REAL ARGUMENTS;         \
+        return result == (TYPE)-1 ? (TYPE)-errno : result; \
+    }
+SYS_CALLS(X)
+#undef X
+
+const struct sys_table sys_table_real = {
+#define X(TYPE, NAME, PARAMETERS, ARGUMENTS, REAL) .NAME = real_##NAME,
+    SYS_CALLS(X)
+#undef X
+};
+
+struct sys_table sys_table = {
+#define X(TYPE, NAME, PARAMETERS, ARGUMENTS, REAL) .NAME = real_##NAME,
+    SYS_CALLS(X)
+#undef X
+};
+
+static ssize_t old_pwritev2(int fd, const struct iovec *vector, int n, off_t offset, int flags) {
+    return flags & RWF_NOSIGNAL ? -EOPNOTSUPP : real_pwritev2(fd, vector, n, offset, flags);
+}
+
+static int old_memfd_create(const char *name, unsigned flags) {
+    return flags & MFD_NOEXEC_SEAL ? -EINVAL : real_memfd_create(name, flags);
+}
+
+static int old_getsockopt(int fd, int level, int name, void *value, socklen_t *length) {
+    /* SO_NETNS_COOKIE (71, Linux 5.14) is the first socket option that 5.10 lacks; SO_PEERPIDFD is 77. */
+    return level == SOL_SOCKET && name >= 71 ? -ENOPROTOOPT : real_getsockopt(fd, level, name, value, length);
+}
+
+static int old_setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
+    /* SO_PREFER_BUSY_POLL (69, Linux 5.11) */
+    return level == SOL_SOCKET && name >= 69 ? -ENOPROTOOPT : real_setsockopt(fd, level, name, value, length);
+}
+
+static int old_fcntl(int fd, int operation, long argument) {
+    /* F_SEAL_EXEC (0x20) came with 6.3 */
+    return operation == F_ADD_SEALS && (argument & 0x20) ? -EINVAL : real_fcntl(fd, operation, argument);
+}
+
+static int old_pidfd_open(pid_t pid, unsigned flags) { return flags ? -EINVAL : real_pidfd_open(pid, flags); }
+
+void sys_refuse_newer(void) {
+    sys_table.pwritev2 = old_pwritev2;
+    sys_table.memfd_create = old_memfd_create;
+    sys_table.getsockopt = old_getsockopt;
+    sys_table.setsockopt = old_setsockopt;
+    sys_table.fcntl = old_fcntl;
+    sys_table.pidfd_open = old_pidfd_open;
+}
