@@ -31,8 +31,20 @@ static int raw_pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
     return error ? -1 : 0;
 }
 
-/* glibc's own prototype takes an enum in C++ and with _GNU_SOURCE. */
-static int raw_getrlimit(int resource, struct rlimit *limit) { return getrlimit((__typeof__(RLIMIT_NOFILE))resource, limit); }
+/* glibc's prototype wants an enum, musl's an int. */
+static int raw_getrlimit(int resource, struct rlimit *limit) {
+    uint64_t both[2];
+    if (syscall(SYS_prlimit64, 0, resource, NULL, both) < 0)
+        return -1;
+    limit->rlim_cur = (rlim_t)both[0];
+    limit->rlim_max = (rlim_t)both[1];
+    return 0;
+}
+
+/* musl 1.2.3 lacks it. The kernel takes the offset as two longs, low first. */
+static ssize_t raw_pwritev2(int fd, const struct iovec *vector, int n, off_t offset, int flags) {
+    return syscall(SYS_pwritev2, fd, vector, n, (long)offset, (long)((int64_t)offset >> 32), flags);
+}
 
 static long raw_mmap(void *start, size_t size, int protection, int flags, int fd, off_t offset) {
     return (long)mmap(start, size, protection, flags, fd, offset); /* MAP_FAILED is -1 */

@@ -76,7 +76,7 @@
     X(int, pipe2, (int *fds, int flags), (fds, flags), pipe2) \
     X(int, ppoll, (struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask), (fds, n, timeout, mask), ppoll) \
     X(int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old), raw_pthread_sigmask) \
-    X(ssize_t, pwritev2, (int fd, const struct iovec *vector, int n, off_t offset, int flags), (fd, vector, n, offset, flags), pwritev2) \
+    X(ssize_t, pwritev2, (int fd, const struct iovec *vector, int n, off_t offset, int flags), (fd, vector, n, offset, flags), raw_pwritev2) \
     X(ssize_t, read, (int fd, void *buffer, size_t size), (fd, buffer, size), read) \
     X(ssize_t, readv, (int fd, const struct iovec *vector, int n), (fd, vector, n), readv) \
     X(ssize_t, recv, (int fd, void *buffer, size_t size, int flags), (fd, buffer, size, flags), recv) \
