@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+#pragma once
+
+/* A link is a mechanism's side of a channel: the first member of each mechanism's own struct. The channel owns it and
+ * is the only one that calls its transport's operations; it serialises them as transport.h says. */
+
+#include "core/options.h"
+#include "core/peer.h"
+
+struct transport;
+
+enum link_role {
+    LINK_CONNECT, /* made by hawser_connect */
+    LINK_LISTEN,  /* made by hawser_accept */
+    LINK_PAIR,    /* an end of a pair: its process, and so its own memory, come with its first use */
+};
+
+struct link {
+    const struct transport *transport;
+    struct options options;
+    enum link_role role;
+    struct peer peer;
+    uint64_t max_message; /* atomic: what may be sent: the lesser of ours and, once known, the peer's */
+    bool begun;       /* pair: the hello of this end was sent */
+    uint32_t news;    /* atomic: bumped when something arrived that the OTHER half may wait for (ack, hello, death, room) */
+    uint32_t ack_due; /* atomic: an acknowledgement waits to be sent; transport->progress sends it */
+    uint32_t broken;  /* atomic: 0, or the errno (positive) that ended the link: EPROTO */
+    char sentence[160]; /* why, written once before broken is */
+    uint64_t wakes;   /* atomic: doorbells rung */
+    char address[HAWSER_ADDRESS_MAX]; /* tcp: the remote address; else "" */
+};
+
+void link_init(struct link *link, const struct transport *transport, const struct options *options, enum link_role role);
+void link_deinit(struct link *link); /* the peer's descriptors */
+
+/* The peer broke the protocol: remembers the sentence (the first one stays), bumps news, returns -EPROTO. Every later
+ * operation must return link_broken(). Printf-like; name the check that failed. */
+int link_break(struct link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* 0, or -EPROTO with the sentence set for the calling thread. */
+int link_broken(const struct link *link);
+
+static inline void link_news(struct link *link) { add_seq_cst(&link->news, 1); }

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+#pragma once
+
+/* Names in the file system: where they lie, how one is taken without a race, and how only its owner gives it back. */
+
+#include "core/address.h"
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+struct name {
+    bool taken;
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    dev_t device;
+    ino_t inode;
+};
+
+/* RUNTIME as design has it: $HAWSER_RUNTIME_DIR, else $XDG_RUNTIME_DIR/hawser, else /run/hawser for root, else
+ * /tmp/hawser-UID; made 0700 when missing. -EACCES: owned by another user, or others may write to it. */
+int runtime_directory(char *ret_path, size_t capacity);
+
+/* A place (relative NAME or absolute path) to a full path. Refuses "/" in a relative name, "..", ".", empty, over-long, a leading
+ * dot, control characters; for an absolute path a directory that others than its owner and root can write. */
+int name_resolve(const struct address *address, char *ret_path, size_t capacity);
+
+/* Checks the directory of an absolute path: -EACCES with a sentence. */
+int name_check_directory(const char *path);
+
+/* Takes path for a listening Unix socket of `type` (SOCK_SEQPACKET, SOCK_STREAM): binds a temporary name beside it, listens,
+ * flocks the directory, probes the old name (-EADDRINUSE when a live listener answers), renames over it. mode: 0600
+ * or 0666. The descriptor is non-blocking. */
+int name_take_socket(const char *path, int type, mode_t mode, struct name *ret_name, int *ret_fd);
+
+/* Unlinks the name if it still is ours, under the lock. */
+void name_release(struct name *name);
+
+/* Connects a non-blocking, close-on-exec Unix socket to path; path[0] == '@' means abstract. Waits for a listener up to the
+ * deadline by trying again; -ETIMEDOUT with a sentence, -EAGAIN with DEADLINE_PAST. Does not check who listens. */
+int name_connect_socket(const char *path, int type, int64_t deadline, int *ret_fd);

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+#pragma once
+
+/* The process at the other end, for mechanisms of one machine: who it is, whether it still lives, and the rendezvous
+ * socket to it. The socket (SOCK_SEQPACKET, non-blocking) stays open for the life of the link and carries notes:
+ * doorbells, acknowledgements, late hellos, and the mechanism's own (which may carry descriptors).
+ *
+ * Death is hang-up of the socket OR readability of the pidfd. Both are looked at only where a call sleeps or looks.
+ * Everything here may be called by both halves of a channel at once: `lock` guards draining. */
+
+#include "base/lock.h"
+#include "wait/sleeper.h"
+
+#include <hawser/channel.h>
+#include <stdbool.h>
+
+struct link;
+
+#define OFFER_FDS 16
+#define OFFER_DATA 192
+
+/* What crosses in a hello or a note of the mechanism's own. Descriptors in it are given away: whoever sends it
+ * closes them after, whoever receives it sets those it keeps to -1; the rest are closed. */
+struct offer {
+    uint8_t data[OFFER_DATA];
+    size_t size;
+    int fds[OFFER_FDS];
+    unsigned n_fds;
+};
+
+void offer_close(struct offer *offer);
+
+enum note_type {
+    NOTE_HELLO = 1,  /* see rendezvous.h */
+    NOTE_REFUSE = 2, /* value: errno; data: a sentence */
+    NOTE_RING = 3,   /* wake up and look */
+    NOTE_ACK = 4,    /* value: messages this end's program has taken so far */
+    NOTE_OWN = 16,   /* from here on the mechanism's own */
+};
+
+/* Host byte order: both ends run on one machine (the hello checks it). Followed by up to OFFER_DATA bytes. */
+struct note {
+    uint32_t type;
+    uint32_t reserved;
+    uint64_t value;
+};
+
+struct peer {
+    int socket; /* -1: none (unix, tcp, fifo) */
+    int pidfd;  /* -1: unknown */
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+    uint32_t known; /* atomic: pid, uid, gid and pidfd are filled in */
+    uint32_t gone;  /* atomic: hang-up or death was seen; never goes back */
+    uint64_t acked; /* atomic: largest NOTE_ACK so far */
+    struct lock lock;
+};
+
+void peer_init(struct peer *peer);
+void peer_deinit(struct peer *peer); /* closes what it holds */
+
+/* Fills in who it is from credentials the kernel vouched for, and opens the pidfd (-1 where that fails, as for a pid of
+ * another namespace: the socket alone then tells). */
+void peer_know(struct peer *peer, pid_t pid, uid_t uid, gid_t gid);
+
+/* Adds socket and pidfd to a sleep. */
+void peer_sleep(const struct peer *peer, struct sleep_set *set);
+
+/* One descriptor of a sleep had revents: is it one of ours? Then drains notes or sets gone; returns true. */
+bool peer_woken(struct link *link, int fd, short revents);
+
+/* The spinner's look: socket and pidfd polled without waiting, notes drained. Returns nonzero when gone. */
+int peer_look(struct link *link);
+
+/* Reads every note now on the socket and acts on it: ACK here, HELLO by rendezvous, others by transport->note. A
+ * malformed note breaks the link (link_break). Bumps link->news for anything but a ring. */
+void peer_drain(struct link *link);
+
+/* Sends a note without waiting: 0, -EAGAIN (socket full), -EPIPE. ring: -EAGAIN counts as success, as the peer then has
+ * something to wake for. fds may be NULL with n 0; data up to OFFER_DATA. */
+int peer_note(struct peer *peer, uint32_t type, uint64_t value, const void *data, size_t size, const int *fds, unsigned n);
+int peer_ring(struct peer *peer);

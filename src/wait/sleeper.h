@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+#pragma once
+
+/* Sleeping on descriptors, and waking a thread of this process from another thread or a signal handler.
+ *
+ * Each thread that ever sleeps has a waker, an eventfd that only this process holds. When the thread ends its
+ * waker goes back to a pool and is never closed: a waker written to too late rings for its next owner, who takes
+ * that for a spurious wake. */
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The descriptors one sleep is about. The array is the caller's and large enough (LINK_SLEEP_MAX a link). */
+struct sleep_set {
+    struct pollfd *fds;
+    unsigned count;
+};
+
+static inline void sleep_add(struct sleep_set *set, int fd, short events) {
+    if (fd >= 0)
+        set->fds[set->count++] = (struct pollfd){ .fd = fd, .events = events };
+}
+
+/* The calling thread's waker, made at its first call. -EMFILE and the like: sleep_until() then naps. */
+int waker_self(void);
+
+/* Async-signal-safe; keeps errno. */
+void waker_wake(int waker);
+
+/* Sleeps until a descriptor of the set is ready, the thread's waker rings or the deadline comes. Returns how many
+ * descriptors (the waker not counted) have revents; 0 also for a spurious wake; never fails. */
+int sleep_until(struct sleep_set *set, int waker, int64_t deadline);
