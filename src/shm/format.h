@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+#pragma once
+
+/* The shared-memory format, version 1: FROZEN. What changes it takes a new version number, never this one's.
+ *
+ * Each end of a link owns one segment, a memfd that it alone can write; the other end maps it read-only. All
+ * integers are in the machine's byte order, of fixed width and aligned to their size, so that a 32-bit and a 64-bit
+ * process see the same bytes. Seals on a segment: F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_FUTURE_WRITE, F_SEAL_SEAL; it has no holes.
+ *
+ *   offset size  SEGMENT
+ *        0    4  magic: bytes 48 57 53 4d ("HWSM")
+ *        4    4  version: 1
+ *        8    8  size of the segment in bytes
+ *       16    8  size of the ring in bytes: a power of two, 4096 to 2^30; the ring begins at offset 4096
+ *       24    8  most bytes of the other end's pool memfds its owner maps
+ *       32    4  barrier bits: 1 its owner is registered for, 2 can issue, membarrier GLOBAL_EXPEDITED
+ *       36    4  entries of the release ring: 512
+ *       40   88  zero
+ *      128    8  taken: how many messages of the OTHER end its owner's program has taken
+ *      136    8  freed: the position in the OTHER end's ring before which everything may be written again
+ *      256    8  released: entries ever written to the release ring
+ *      384    4  receiver asleep: odd while its owner's receiving side sleeps and wants a doorbell; counts up
+ *      388    4  sender asleep: the same of its sending side, which waits for room
+ *      392    4  asker asleep: the same of who waits for messages to be taken
+ *      396    4  state: 0 open, 1 shut down (no more messages), 2 closed (nor does it receive)
+ *     2048 2048  release ring: 512 entries of 4 bytes, each the slot of a released pool message; entry n at n mod 512
+ *     4096       the ring
+ *
+ * Positions count bytes (those skipped too) since the ring was made, in 64 bits; the byte at
+ * position p lies at offset p mod ring size. Each record begins at a multiple of 8, never crosses the ring's
+ * end, and is a HEADER WORD of 8 bytes and a body, padded to 8:
+ *
+ *   bits 56-63  kind, below
+ *   bits 0-55   bytes of the body, without the padding
+ *
+ * A word of zero means: nothing here yet. The writer zeroes the header word that follows a record, writes body, and
+ * then stores the record's own header word with release semantics: that publishes it. A reader that is killed, or a writer
+ * killed between two instructions, leaves whole records and then a zero.
+ *
+ *   kind  body
+ *      1  DATA: a message
+ *      2  DATA + DESCRIPTORS: 4 bytes number of descriptors (1 to 16), 4 zero bytes, then the message
+ *      3  POOL: a DESCRIPTOR of a message that lies in a pool memfd
+ *      4  OWN: a DESCRIPTOR of a message in a memfd of its own (sealed F_SEAL_WRITE too), the first of the
+ *         descriptors that cross with it
+ *      5  CHUNK: a pool memfd joins: 8 bytes its size, 4 bytes its index (0, 1, 2, ... 15), 4 zero bytes; its
+ *         descriptor crosses beside the ring. No message. Seals as a segment's.
+ *      6  SKIP, no body: go on at the ring's offset 0, where a record of another kind already lies
+ *
+ *   offset size  DESCRIPTOR
+ *        0    8  bytes of the message
+ *        8    8  its offset in the memfd, a multiple of 64 (OWN: 0)
+ *       16    4  index of the pool memfd (OWN: 0)
+ *       20    2  slot (0 to 511), which the reader puts into its release ring when done (OWN: 0)
+ *       22    2  number of the user's descriptors that cross with it, 0 to 16
+ *
+ * At most 512 slots are out, so the release ring cannot overflow. Descriptors cross in record order, one packet per
+ * record, over a socket that belongs to the link; how is not part of this format. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SHM_MAGIC 0x4d535748u
+#define SHM_VERSION 1u
+#define SHM_RING_OFFSET 4096u
+#define SHM_RING_MIN 4096u
+#define SHM_RING_MAX (1u << 30)
+#define SHM_SLOTS 512u
+#define SHM_CHUNKS 16u
+#define SHM_POOL_ALIGNMENT 64u
+#define SHM_FDS_MAX 16u
+
+#define SHM_KIND_SHIFT 56
+#define SHM_SIZE_MASK ((UINT64_C(1) << SHM_KIND_SHIFT) - 1)
+
+enum shm_kind {
+    SHM_DATA = 1,
+    SHM_DATA_FDS = 2,
+    SHM_POOL = 3,
+    SHM_OWN = 4,
+    SHM_CHUNK = 5,
+    SHM_SKIP = 6,
+};
+
+enum shm_state { SHM_OPEN = 0, SHM_SHUT_DOWN = 1, SHM_CLOSED = 2 };
+
+#define SHM_BARRIER_REGISTERED 1u
+#define SHM_BARRIER_ISSUES 2u
+
+#define SHM_ALIGNED(N) __attribute__((aligned(N)))
+
+struct shm_segment {
+    uint32_t magic;
+    uint32_t version;
+    uint64_t size SHM_ALIGNED(8);
+    uint64_t ring_size SHM_ALIGNED(8);
+    uint64_t pool_quota SHM_ALIGNED(8);
+    uint32_t barrier;
+    uint32_t release_entries;
+    /* Groups that different threads write, or that change at different rates, lie 128 bytes apart: two lines, as
+     * the prefetcher fetches lines in pairs. */
+    uint64_t taken SHM_ALIGNED(128);
+    uint64_t freed SHM_ALIGNED(8);
+    uint64_t released SHM_ALIGNED(128);
+    uint32_t receiver_asleep SHM_ALIGNED(128);
+    uint32_t sender_asleep;
+    uint32_t asker_asleep;
+    uint32_t state;
+    uint32_t release[SHM_SLOTS] SHM_ALIGNED(2048);
+};
+
+struct shm_descriptor {
+    uint64_t size SHM_ALIGNED(8);
+    uint64_t offset SHM_ALIGNED(8);
+    uint32_t chunk;
+    uint16_t slot;
+    uint16_t fds;
+};
+
+struct shm_chunk {
+    uint64_t size SHM_ALIGNED(8);
+    uint32_t index;
+    uint32_t zero;
+};
+
+struct shm_fds_prefix {
+    uint32_t count;
+    uint32_t zero;
+};
+
+#define SHM_AT(TYPE, MEMBER, OFFSET) _Static_assert(offsetof(struct TYPE, MEMBER) == (OFFSET), "frozen format")
+SHM_AT(shm_segment, magic, 0);
+SHM_AT(shm_segment, version, 4);
+SHM_AT(shm_segment, size, 8);
+SHM_AT(shm_segment, ring_size, 16);
+SHM_AT(shm_segment, pool_quota, 24);
+SHM_AT(shm_segment, barrier, 32);
+SHM_AT(shm_segment, release_entries, 36);
+SHM_AT(shm_segment, taken, 128);
+SHM_AT(shm_segment, freed, 136);
+SHM_AT(shm_segment, released, 256);
+SHM_AT(shm_segment, receiver_asleep, 384);
+SHM_AT(shm_segment, sender_asleep, 388);
+SHM_AT(shm_segment, asker_asleep, 392);
+SHM_AT(shm_segment, state, 396);
+SHM_AT(shm_segment, release, 2048);
+_Static_assert(sizeof(struct shm_segment) == SHM_RING_OFFSET, "frozen format");
+SHM_AT(shm_descriptor, size, 0);
+SHM_AT(shm_descriptor, offset, 8);
+SHM_AT(shm_descriptor, chunk, 16);
+SHM_AT(shm_descriptor, slot, 20);
+SHM_AT(shm_descriptor, fds, 22);
+_Static_assert(sizeof(struct shm_descriptor) == 24, "frozen format");
+SHM_AT(shm_chunk, index, 8);
+_Static_assert(sizeof(struct shm_chunk) == 16, "frozen format");
+_Static_assert(sizeof(struct shm_fds_prefix) == 8, "frozen format");

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* The rare turns of the ring: the end of a lap, a full ring, hostile words, many held messages. */
+
+#include "shm/ring.h"
+
+#include "base/memory.h"
+
+#define HELD_FIRST 64
+
+void ring_writer_init(struct ring_writer *writer, uint8_t *data, uint64_t size) {
+    *writer = (struct ring_writer){ .data = data, .size = size, .mask = size - 1, .limit = size, .look = RING_EARLY };
+}
+
+void ring_reader_init(struct ring_reader *reader, const uint8_t *data, uint64_t size, struct shm_segment *own) {
+    *reader = (struct ring_reader){ .data = data, .size = size, .mask = size - 1, .own = own };
+}
+
+void ring_reader_deinit(struct ring_reader *reader) {
+    memory_free(reader->held.ends);
+    reader->held = (struct ring_held){ 0 };
+}
+
+static int writer_fault(struct ring_writer *writer, const char *fault) {
+    writer->fault = fault;
+    return -EPROTO;
+}
+
+int ring_refresh(struct ring_writer *writer) {
+    if (!writer->peer)
+        return 0;
+    uint64_t freed = load_acquire(&writer->peer->freed); /* pairs with ring_reader_publish */
+    uint64_t known = writer->limit - writer->size;
+    if (freed < known)
+        return writer_fault(writer, "the reader's cursor went backwards");
+    if (freed > writer->write)
+        return writer_fault(writer, "the reader's cursor is beyond what was written");
+    if (freed & 7)
+        return writer_fault(writer, "the reader's cursor is not a multiple of 8");
+    writer->limit = freed + writer->size;
+    return 0;
+}
+
+int ring_claim_slow(struct ring_writer *writer, uint64_t size, uint64_t spare, uint8_t **ret_body) {
+    uint64_t need = 8 + ring_padded(size);
+    if (need > writer->size - 8)
+        return -EAGAIN; /* callers send such sizes through the pool */
+    int r = ring_refresh(writer);
+    if (r < 0)
+        return r;
+    uint64_t offset = writer->write & writer->mask;
+    uint64_t start = writer->write;
+    bool over = offset + need > writer->size;
+    if (start >= writer->look) {
+        writer->look = start + RING_EARLY; /* not at each message: this look costs a cache line from the other CPU */
+        bool caught_up = offset >= RING_EARLY && writer->limit - writer->size == start;
+        over = over || (caught_up && writer->size - offset + need + spare + 8 <= writer->size);
+    }
+    if (over)
+        start += writer->size - offset;
+    if (start + need + spare + 8 > writer->limit)
+        return -EAGAIN;
+    if (over)
+        writer->look = start + RING_EARLY;
+    writer->start = start;
+    *ret_body = writer->data + (start & writer->mask) + 8;
+    return 0;
+}
+
+static int reader_fault(struct ring_reader *reader, const char *fault) {
+    reader->fault = fault;
+    return -EPROTO;
+}
+
+/* A skip, or a word that cannot be. */
+int ring_next_slow(struct ring_reader *reader, uint64_t word, struct ring_record *ret_record) {
+    uint64_t offset = reader->read & reader->mask;
+    uint64_t size = word & SHM_SIZE_MASK;
+    uint32_t kind = (uint32_t)(word >> SHM_KIND_SHIFT);
+    if (kind == 0 || kind > SHM_SKIP)
+        return reader_fault(reader, "a record of unknown kind");
+    if (kind != SHM_SKIP)
+        return reader_fault(reader, "a record that is longer than the rest of the ring");
+    if (size != 0 || offset == 0)
+        return reader_fault(reader, "a skip with a body, or at the ring's start");
+    /* What the skip leads to was written before the skip: the acquire that read the skip covers it. */
+    word = load_acquire(ring_word(reader->data, 0));
+    size = word & SHM_SIZE_MASK;
+    kind = (uint32_t)(word >> SHM_KIND_SHIFT);
+    if (kind == 0 || kind >= SHM_SKIP)
+        return reader_fault(reader, "a skip that leads to no record");
+    if (size > reader->size - 8)
+        return reader_fault(reader, "a record that is longer than the ring");
+    ret_record->kind = kind;
+    ret_record->size = size;
+    ret_record->body = reader->data + 8;
+    ret_record->end = reader->read + (reader->size - offset) + 8 + ring_padded(size);
+    return 1;
+}
+
+/* Doubles the queue; entry n lies at n mod capacity, so they move. */
+int ring_hold_grow(struct ring_reader *reader) {
+    struct ring_held *held = &reader->held;
+    uint64_t capacity = held->capacity ? held->capacity * 2 : HELD_FIRST;
+    if (capacity > SIZE_MAX / sizeof(uint64_t))
+        return -ENOMEM;
+    uint64_t *ends = memory_resize(NULL, (size_t)capacity * sizeof *ends);
+    if (!ends)
+        return -ENOMEM;
+    for (uint64_t i = held->first; i != held->next; i++)
+        ends[i & (capacity - 1)] = held->ends[i & (held->capacity - 1)];
+    memory_free(held->ends);
+    held->ends = ends;
+    held->capacity = capacity;
+    return 0;
+}
+
+/* Consumed while older ones are held: it is freed with the youngest of those, whose end therefore moves up. That one may
+ * be released later than this was taken, which costs room, not correctness. */
+void ring_consume_held(struct ring_reader *reader, uint64_t end) {
+    struct ring_held *held = &reader->held;
+    uint64_t *youngest = &held->ends[(held->next - 1) & (held->capacity - 1)];
+    *youngest = end | (*youngest & 1);
+}

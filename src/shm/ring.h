@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+#pragma once
+
+/* A ring of records with one writer and one reader (format.h). The writer owns the ring's pages; the reader owns the page its
+ * cursors lie in. Everything below is private to its side, and each side is used by one thread at a time.
+ *
+ * The writer's invariant: the header word at `write` is zero in memory, so that a reader always stops there.
+ * A round trip touches few lines: once past 8 KiB the writer looks whether the reader has caught up and, if so, starts over
+ * at offset 0. A stream gets the whole ring. */
+
+#include "base/atomic.h"
+#include "shm/format.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define RING_EARLY 8192u /* bytes after which a writer whose reader keeps up starts over */
+#define RING_LOAN 32u    /* bytes of ring a commit takes: a header and a descriptor */
+
+#define likely(X) __builtin_expect(!!(X), 1)
+#define unlikely(X) __builtin_expect(!!(X), 0)
+
+struct ring_writer {
+    uint8_t *data;
+    uint64_t size, mask;
+    uint64_t write; /* position of the next record's header */
+    uint64_t limit; /* freed + size: position that must not be reached */
+    uint64_t look;  /* position from which to see whether the reader has caught up */
+    uint64_t start; /* of a claim: where its header goes; beyond `write` when a skip comes first */
+    uint64_t *pending; /* a batch's first header word, still zero in memory, and what it will be */
+    uint64_t pending_word;
+    uint64_t messages;           /* appended, ever; atomic, as the other half reads it */
+    const struct shm_segment *peer; /* NULL until it is known: its cursors count as 0 */
+    const char *fault;           /* of -EPROTO: the check that failed */
+};
+
+struct ring_record {
+    uint32_t kind;
+    uint32_t reserved;
+    uint64_t size; /* of the body; body + size lies within the ring */
+    const uint8_t *body;
+    uint64_t end; /* position after it */
+};
+
+/* The reader's account of what it took and did not release yet: a queue of ends in the order of taking, bit 0 set once released. */
+struct ring_held {
+    uint64_t *ends;
+    uint64_t capacity; /* power of two or 0 */
+    uint64_t first, next;
+};
+
+struct ring_reader {
+    const uint8_t *data;
+    uint64_t size, mask;
+    uint64_t read;  /* position of the next record's header */
+    uint64_t freed; /* private copies of what is published in own */
+    uint64_t taken;
+    uint64_t streak; /* messages taken since it last stepped back, or its own side sent */
+    uint64_t sent_seen;
+    struct shm_segment *own;
+    struct ring_held held;
+    const char *fault;
+};
+
+static inline uint64_t ring_padded(uint64_t size) { return (size + 7) & ~UINT64_C(7); }
+
+static inline uint64_t *ring_word(const uint8_t *data, uint64_t offset) { return (uint64_t *)(void *)(uintptr_t)(data + offset); }
+
+/* Largest body sent inline: what always finds room once the reader has freed everything, loans and a skip included. */
+static inline uint64_t ring_inline_max(uint64_t ring_size) { return ring_size >= 65536 ? ring_size / 4 : ring_size / 16; }
+
+void ring_writer_init(struct ring_writer *writer, uint8_t *data, uint64_t size);
+void ring_reader_init(struct ring_reader *reader, const uint8_t *data, uint64_t size, struct shm_segment *own);
+void ring_reader_deinit(struct ring_reader *reader);
+
+/* Ring bytes to keep free for the commits of n loans: they never wait. At most one skip falls among them. */
+static inline uint64_t ring_spare(uint64_t loans) { return loans > 0 ? (loans + 1) * RING_LOAN : 0; }
+
+/* The slow ways of the inline functions below. */
+int ring_claim_slow(struct ring_writer *writer, uint64_t size, uint64_t spare, uint8_t **ret_body);
+int ring_refresh(struct ring_writer *writer); /* looks at the reader's cursor: 0, -EPROTO */
+int ring_next_slow(struct ring_reader *reader, uint64_t word, struct ring_record *ret_record);
+int ring_hold_grow(struct ring_reader *reader);
+void ring_consume_held(struct ring_reader *reader, uint64_t end);
+
+/* ---- Writing: claim, write the body, append; claim, ...; publish. ---- */
+
+/* Room for a body of size bytes, leaving `spare` bytes untouched for others. -EAGAIN; -EPROTO. Does not advance. */
+static inline int ring_claim(struct ring_writer *writer, uint64_t size, uint64_t spare, uint8_t **ret_body) {
+    uint64_t need = 8 + ring_padded(size);
+    uint64_t offset = writer->write & writer->mask;
+    if (unlikely(writer->write >= writer->look || offset + need > writer->size ||
+                 writer->write + need + spare + 8 > writer->limit))
+        return ring_claim_slow(writer, size, spare, ret_body);
+    writer->start = writer->write;
+    *ret_body = writer->data + offset + 8;
+    return 0;
+}
+
+/* Is there room for a body of size bytes? 1, 0, -EPROTO. */
+static inline int ring_room(struct ring_writer *writer, uint64_t size, uint64_t spare) {
+    uint8_t *body;
+    int r = ring_claim(writer, size, spare, &body);
+    return r == 0 ? 1 : r == -EAGAIN ? 0 : r;
+}
+
+/* The claimed body (size may be less than claimed) becomes a record. Not seen by the reader before ring_publish(). */
+static inline void ring_append(struct ring_writer *writer, uint32_t kind, uint64_t size) {
+    uint64_t word = (uint64_t)kind << SHM_KIND_SHIFT | size;
+    uint64_t next = writer->start + 8 + ring_padded(size);
+    store_relaxed(ring_word(writer->data, next & writer->mask), 0);
+    if (unlikely(writer->start != writer->write)) {
+        store_relaxed(ring_word(writer->data, writer->start & writer->mask), word);
+        word = (uint64_t)SHM_SKIP << SHM_KIND_SHIFT;
+    }
+    uint64_t *header = ring_word(writer->data, writer->write & writer->mask);
+    writer->write = next;
+    if (kind != SHM_CHUNK) /* before it is published: whoever hears that it was taken must find it counted */
+        count_add(&writer->messages, 1);
+    if (writer->pending) {
+        store_relaxed(header, word); /* the reader cannot come here before the batch's first word */
+        return;
+    }
+    writer->pending = header;
+    writer->pending_word = word;
+}
+
+static inline void ring_publish(struct ring_writer *writer) {
+    if (!writer->pending)
+        return;
+    store_release(writer->pending, writer->pending_word); /* pairs with the acquire in ring_next */
+    writer->pending = NULL;
+}
+
+/* ---- Reading ---- */
+
+/* The next record, without taking it: 1; 0 empty; -EPROTO. */
+static inline int ring_next(struct ring_reader *reader, struct ring_record *ret_record) {
+    uint64_t offset = reader->read & reader->mask;
+    uint64_t word = load_acquire(ring_word(reader->data, offset)); /* pairs with ring_publish */
+    if (word == 0)
+        return 0;
+    uint64_t size = word & SHM_SIZE_MASK;
+    uint32_t kind = (uint32_t)(word >> SHM_KIND_SHIFT);
+    if (unlikely(kind - 1 >= SHM_CHUNK || size > reader->size - offset - 8))
+        return ring_next_slow(reader, word, ret_record);
+    ret_record->kind = kind;
+    ret_record->size = size;
+    ret_record->body = reader->data + offset + 8;
+    ret_record->end = reader->read + 8 + ring_padded(size);
+    return 1;
+}
+
+/* Takes the record for good: its bytes were copied, or are not needed. */
+static inline void ring_consume(struct ring_reader *reader, const struct ring_record *record) {
+    reader->read = record->end;
+    reader->taken += record->kind != SHM_CHUNK;
+    if (unlikely(reader->held.first != reader->held.next))
+        ring_consume_held(reader, record->end);
+    else
+        reader->freed = record->end;
+}
+
+/* Takes the record but keeps its bytes until ring_release() with *ret_ticket. -ENOMEM. */
+static inline int ring_hold(struct ring_reader *reader, const struct ring_record *record, uint64_t *ret_ticket) {
+    struct ring_held *held = &reader->held;
+    if (unlikely(held->next - held->first >= held->capacity)) {
+        int r = ring_hold_grow(reader);
+        if (r < 0)
+            return r;
+    }
+    reader->read = record->end;
+    reader->taken++;
+    held->ends[held->next & (held->capacity - 1)] = record->end;
+    *ret_ticket = held->next++;
+    return 0;
+}
+
+/* -EINVAL: no such ticket is out. */
+static inline int ring_release(struct ring_reader *reader, uint64_t ticket) {
+    struct ring_held *held = &reader->held;
+    if (ticket - held->first >= held->next - held->first)
+        return -EINVAL;
+    uint64_t *end = &held->ends[ticket & (held->capacity - 1)];
+    if (*end & 1)
+        return -EINVAL;
+    *end |= 1;
+    while (held->first != held->next && (held->ends[held->first & (held->capacity - 1)] & 1))
+        reader->freed = held->ends[held->first++ & (held->capacity - 1)] & ~UINT64_C(1);
+    return 0;
+}
+
+/* Tells the writer what was taken and freed. Plain stores to a line of our own; the writer looks rarely. */
+static inline void ring_reader_publish(struct ring_reader *reader) {
+    store_release(&reader->own->freed, reader->freed); /* pairs with ring_refresh: our loads of the bytes come before */
+    store_release(&reader->own->taken, reader->taken); /* pairs with the asker's acquire */
+}
+
+/* Found empty: a reader on the writer's heels takes each line dirty out of the other core's cache, the slow case; so one that
+ * only receives steps back and lets work pile up. own_sent: messages our side sent so far. True: try again. */
+static inline int ring_step_back(struct ring_reader *reader, uint64_t own_sent) {
+    uint64_t streak = reader->taken - reader->streak;
+    if (own_sent != reader->sent_seen || streak < 8) {
+        if (own_sent != reader->sent_seen) {
+            reader->sent_seen = own_sent;
+            reader->streak = reader->taken;
+        }
+        return 0;
+    }
+    reader->streak = reader->taken;
+    for (int i = 0; i < 64; i++)
+        cpu_pause();
+    return 1;
+}
+
+/* Copies that the compiler turns into a few moves where the size is small. */
+static inline void ring_copy(void *to, const void *from, size_t size) {
+    uint8_t *t = to;
+    const uint8_t *f = from;
+    if (size == 8) {
+        memcpy(t, f, 8);
+    } else if (size >= 16 && size <= 64) {
+        size_t half = size > 32 ? 32 : 16; /* overlapping ends: no loop, no tail */
+        if (half == 32) {
+            memcpy(t, f, 32);
+            memcpy(t + size - 32, f + size - 32, 32);
+        } else {
+            memcpy(t, f, 16);
+            memcpy(t + size - 16, f + size - 16, 16);
+        }
+    } else if (size > 0) {
+        memcpy(t, f, size);
+    }
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+#include "shm/ring.h"
+
+#include "shm/segment.h"
+#include "base/sys.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+struct pair {
+    uint8_t data[65536] SHM_ALIGNED(4096);
+    struct shm_segment segment SHM_ALIGNED(4096); /* the reader's */
+    struct ring_writer writer;
+    struct ring_reader reader;
+};
+
+static struct pair pair;
+
+static void pair_init(uint64_t size) {
+    ring_reader_deinit(&pair.reader);
+    memset(&pair, 0, sizeof pair);
+    memset(pair.data, 0xee, sizeof pair.data); /* bytes of laps gone by */
+    memset(pair.data, 0, 8);
+    ring_writer_init(&pair.writer, pair.data, size);
+    ring_reader_init(&pair.reader, pair.data, size, &pair.segment);
+    pair.writer.peer = &pair.segment;
+}
+
+static uint8_t byte_of(uint64_t n, uint64_t i) { return (uint8_t)(n * 131 + i * 7 + 1); }
+
+static int put(struct ring_writer *writer, uint64_t n, uint64_t size) {
+    uint8_t *body;
+    int r = ring_claim(writer, size, 0, &body);
+    if (r < 0)
+        return r;
+    for (uint64_t i = 0; i < size; i++)
+        body[i] = byte_of(n, i);
+    ring_append(writer, SHM_DATA, size);
+    ring_publish(writer);
+    return 0;
+}
+
+static void check(const struct ring_record *record, uint64_t n, uint64_t size) {
+    if (record->kind != SHM_DATA || record->size != size)
+        fail_msg("message %llu: kind %u size %llu", (unsigned long long)n, record->kind, (unsigned long long)record->size);
+    for (uint64_t i = 0; i < size; i++)
+        if (record->body[i] != byte_of(n, i))
+            fail_msg("message %llu: byte %llu", (unsigned long long)n, (unsigned long long)i);
+}
+
+static void get(struct ring_reader *reader, uint64_t n, uint64_t size) {
+    struct ring_record record;
+    assert_int_equal(ring_next(reader, &record), 1);
+    check(&record, n, size);
+    ring_consume(reader, &record);
+    ring_reader_publish(reader);
+}
+
+/* A record of every size beginning at every offset, so each way to meet the ring's end occurs. */
+static void test_wrap_everywhere(void **state) {
+    (void)state;
+    for (uint64_t first = 0; first < 512; first += 8)
+        for (uint64_t size = 0; size <= 256; size += 5) {
+            pair_init(4096);
+            uint64_t n = 0;
+            for (uint64_t i = 0; i < (4096 - 512 + first) / 8; i++, n++) {
+                assert_int_equal(put(&pair.writer, n, 0), 0);
+                get(&pair.reader, n, 0);
+            }
+            for (int i = 0; i < 8; i++, n++) {
+                assert_int_equal(put(&pair.writer, n, size), 0);
+                get(&pair.reader, n, size);
+            }
+        }
+}
+
+static void test_full_and_empty(void **state) {
+    (void)state;
+    for (uint64_t size = 0; size <= 200; size += 13) {
+        pair_init(4096);
+        struct ring_record record;
+        uint64_t in = 0, out = 0;
+        for (int lap = 0; lap < 20; lap++) {
+            assert_int_equal(ring_next(&pair.reader, &record), 0);
+            while (put(&pair.writer, in, size) == 0)
+                in++;
+            assert_true((in - out) * (8 + ring_padded(size)) >= 4096 - 2 * (8 + ring_padded(size)) - 8);
+            get(&pair.reader, out++, size);
+            if (put(&pair.writer, in, size) == 0) /* not where the freed bytes lie at the end of the ring */
+                in++;
+            while (out < in)
+                get(&pair.reader, out++, size);
+        }
+    }
+}
+
+/* With the reader caught up, the largest message and every promised commit always fit. */
+static void test_largest_fits(void **state) {
+    (void)state;
+    for (uint64_t size = 4096; size <= 65536; size *= 2)
+        for (uint64_t before = 0; before < size; before += 8) {
+            pair_init(size);
+            pair.writer.write = before;
+            pair.writer.limit = before + size;
+            pair.segment.freed = before;
+            uint8_t *body;
+            assert_int_equal(ring_claim(&pair.writer, ring_inline_max(size) + 8, ring_spare(64), &body), 0);
+        }
+}
+
+static void test_batch(void **state) {
+    (void)state;
+    pair_init(4096);
+    struct ring_record record;
+    for (uint64_t n = 0; n < 1000; n += 5) {
+        for (uint64_t i = 0; i < 5; i++) {
+            uint8_t *body;
+            assert_int_equal(ring_claim(&pair.writer, 100, 0, &body), 0);
+            for (uint64_t k = 0; k < 100; k++)
+                body[k] = byte_of(n + i, k);
+            ring_append(&pair.writer, SHM_DATA, 100);
+            assert_int_equal(ring_next(&pair.reader, &record), 0);
+        }
+        ring_publish(&pair.writer);
+        for (uint64_t i = 0; i < 5; i++)
+            get(&pair.reader, n + i, 100);
+    }
+    assert_int_equal(pair.writer.messages, 1000);
+    assert_int_equal(pair.segment.taken, 1000);
+}
+
+/* A round trip's writer stays in the first kilobytes; a stream's uses the whole ring. */
+static void test_early_turn(void **state) {
+    (void)state;
+    pair_init(65536);
+    uint64_t most = 0;
+    for (uint64_t n = 0; n < 10000; n++) {
+        assert_int_equal(put(&pair.writer, n, 64), 0);
+        uint64_t offset = pair.writer.write & pair.writer.mask;
+        most = offset > most ? offset : most;
+        get(&pair.reader, n, 64);
+    }
+    assert_true(most <= RING_EARLY + 200);
+    uint64_t n = 0;
+    while (put(&pair.writer, n, 64) == 0)
+        n++;
+    assert_true(n > 65536 / 72 - 150);
+}
+
+/* Held messages come back in any order; bytes are free once nothing older is held. */
+static void test_hold(void **state) {
+    (void)state;
+    pair_init(65536);
+    uint64_t tickets[300];
+    struct ring_record record;
+    for (uint64_t n = 0; n < 300; n++) {
+        assert_int_equal(put(&pair.writer, n, 24), 0);
+        assert_int_equal(ring_next(&pair.reader, &record), 1);
+        assert_int_equal(ring_hold(&pair.reader, &record, &tickets[n]), 0);
+    }
+    for (uint64_t n = 299; n >= 1; n--) {
+        assert_int_equal(ring_release(&pair.reader, tickets[n]), 0);
+        assert_int_equal(ring_release(&pair.reader, tickets[n]), -EINVAL);
+        assert_int_equal(pair.reader.freed, 0);
+    }
+    assert_int_equal(put(&pair.writer, 300, 24), 0);
+    get(&pair.reader, 300, 24);
+    assert_int_equal(pair.reader.freed, 0);
+    assert_int_equal(ring_release(&pair.reader, tickets[0]), 0);
+    assert_int_equal(pair.reader.freed, pair.writer.write);
+    assert_int_equal(ring_release(&pair.reader, tickets[0]), -EINVAL);
+    assert_int_equal(ring_release(&pair.reader, 10000), -EINVAL);
+    assert_int_equal(pair.reader.taken, 301);
+}
+
+static void expect_reader_fault(uint64_t word, const char *part) {
+    struct ring_record record;
+    *ring_word(pair.data, pair.reader.read & pair.reader.mask) = word;
+    assert_int_equal(ring_next(&pair.reader, &record), -EPROTO);
+    assert_non_null(strstr(pair.reader.fault, part));
+}
+
+static void test_hostile_words(void **state) {
+    (void)state;
+    pair_init(4096);
+    expect_reader_fault(UINT64_C(7) << 56, "unknown kind");
+    expect_reader_fault(UINT64_C(255) << 56 | 8, "unknown kind");
+    expect_reader_fault(5, "unknown kind");
+    expect_reader_fault(UINT64_C(1) << 56 | 4089, "longer");
+    expect_reader_fault(UINT64_C(1) << 56 | SHM_SIZE_MASK, "longer");
+    expect_reader_fault(UINT64_C(6) << 56, "skip");
+    pair.reader.read = 64;
+    expect_reader_fault(UINT64_C(1) << 56 | (4096 - 64 - 7), "longer");
+    expect_reader_fault(UINT64_C(6) << 56 | 8, "skip");
+    *ring_word(pair.data, 0) = 0;
+    expect_reader_fault(UINT64_C(6) << 56, "leads to no record");
+    *ring_word(pair.data, 0) = UINT64_C(6) << 56;
+    expect_reader_fault(UINT64_C(6) << 56, "leads to no record");
+    *ring_word(pair.data, 0) = UINT64_C(1) << 56 | 4089;
+    expect_reader_fault(UINT64_C(6) << 56, "longer than the ring");
+}
+
+static void test_hostile_cursor(void **state) {
+    (void)state;
+    pair_init(4096);
+    for (uint64_t n = 0; n < 10; n++)
+        assert_int_equal(put(&pair.writer, n, 8), 0);
+    pair.segment.freed = 168;
+    assert_int_equal(ring_refresh(&pair.writer), -EPROTO);
+    pair.segment.freed = 31;
+    assert_int_equal(ring_refresh(&pair.writer), -EPROTO);
+    pair.segment.freed = 32;
+    assert_int_equal(ring_refresh(&pair.writer), 0);
+    pair.segment.freed = 16;
+    assert_int_equal(ring_refresh(&pair.writer), -EPROTO);
+    assert_non_null(strstr(pair.writer.fault, "backwards"));
+    pair.segment.freed = UINT64_MAX - 7;
+    uint8_t *body;
+    int r;
+    while ((r = ring_claim(&pair.writer, 8, 0, &body)) == 0)
+        ring_append(&pair.writer, SHM_DATA, 8);
+    assert_int_equal(r, -EPROTO);
+}
+
+#define STREAM 300000
+
+static uint64_t random_size(uint64_t *seed) {
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (*seed >> 40) % 200;
+}
+
+static void *stream_out(void *argument) {
+    struct ring_writer *writer = argument;
+    uint64_t seed = 1;
+    for (uint64_t n = 0; n < STREAM; n++) {
+        uint64_t size = random_size(&seed);
+        while (put(writer, n, size) == -EAGAIN)
+            sched_yield();
+    }
+    return NULL;
+}
+
+static void stream_in(struct ring_reader *reader) {
+    uint64_t seed = 1;
+    struct ring_record record;
+    for (uint64_t n = 0; n < STREAM; n++) {
+        while (ring_next(reader, &record) == 0)
+            sched_yield();
+        check(&record, n, random_size(&seed));
+        ring_consume(reader, &record);
+        ring_reader_publish(reader);
+    }
+}
+
+static void test_two_threads(void **state) {
+    (void)state;
+    pair_init(16384);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, stream_out, &pair.writer), 0);
+    stream_in(&pair.reader);
+    pthread_join(thread, NULL);
+}
+
+/* With the maps as they are in use: each side's segment, the other's view read-only. */
+static void test_two_processes(void **state) {
+    (void)state;
+    int writer_fd = -1, reader_fd = -1, ready[2];
+    struct memory writer_memory, reader_memory;
+    assert_int_equal(segment_create(16384, 0, 1, &reader_memory, &reader_fd), 0);
+    assert_int_equal(sys_pipe2(ready, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct segment_view view;
+        struct ring_writer writer;
+        if (segment_create(16384, 0, 1, &writer_memory, &writer_fd) < 0 || segment_adopt(reader_fd, &view) < 0)
+            _exit(1);
+        ring_writer_init(&writer, segment_ring(&writer_memory), 16384);
+        writer.peer = segment_of(&view.memory);
+        int shown = writer_fd;
+        if (sys_write(ready[1], &shown, sizeof shown) != sizeof shown)
+            _exit(2);
+        stream_out(&writer);
+        pause();
+        _exit(0);
+    }
+    struct segment_view view;
+    int shown = -1;
+    char path[64];
+    assert_int_equal(sys_read(ready[0], &shown, sizeof shown), sizeof shown);
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)child, shown);
+    int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(segment_adopt(fd, &view), 0);
+    struct ring_reader reader;
+    ring_reader_init(&reader, segment_ring(&view.memory), view.ring_size, segment_of(&reader_memory));
+    stream_in(&reader);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    ring_reader_deinit(&reader);
+    memory_unmap(&view.memory);
+    memory_unmap(&reader_memory);
+    sys_close(fd);
+    sys_close(reader_fd);
+    sys_close(ready[0]);
+    sys_close(ready[1]);
+}
+
+static int done(void **state) {
+    (void)state;
+    ring_reader_deinit(&pair.reader);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_wrap_everywhere), cmocka_unit_test(test_full_and_empty), cmocka_unit_test(test_largest_fits),
+        cmocka_unit_test(test_batch),           cmocka_unit_test(test_early_turn),     cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_hostile_words),   cmocka_unit_test(test_hostile_cursor), cmocka_unit_test(test_two_threads),
+        cmocka_unit_test(test_two_processes),
+    };
+    return cmocka_run_group_tests(tests, NULL, done);
+}
