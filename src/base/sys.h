@@ -24,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -91,6 +92,8 @@
     X(int, sigtimedwait, (const sigset_t *set, siginfo_t *information, const struct timespec *timeout), (set, information, timeout), sigtimedwait) \
     X(int, socket, (int family, int type, int protocol), (family, type, protocol), socket) \
     X(int, socketpair, (int family, int type, int protocol, int *fds), (family, type, protocol, fds), socketpair) \
+    X(int, timerfd_create, (int clock, int flags), (clock, flags), timerfd_create) \
+    X(int, timerfd_settime, (int fd, int flags, const struct itimerspec *value, struct itimerspec *old), (fd, flags, value, old), timerfd_settime) \
     X(int, unlinkat, (int directory, const char *path, int flags), (directory, path, flags), unlinkat) \
     X(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size), write) \
     X(ssize_t, writev, (int fd, const struct iovec *vector, int n), (fd, vector, n), writev)

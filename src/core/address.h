@@ -19,7 +19,7 @@ struct address {
  * (the mechanism does) nor at the query (options_resolve does). */
 int address_parse(const char *text, struct address *ret_address);
 
-/* -EINVAL, sentence: `address "shm:/x": expected "://" at character 5 ("/x")`. at: offset in address->text. */
+/* -EINVAL, sentence: `address "shm:/x": expected "://" at character 4 (":/x")`. at: offset in address->text. */
 int address_error(const struct address *address, unsigned at, const char *what);
 
 /* "64K" (sizes: K, M, G) and "10ms" (ns, us, ms, s); exact, with overflow refused: -EINVAL without a sentence. */

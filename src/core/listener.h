@@ -31,10 +31,13 @@ struct hawser_listener {
     struct name name;               /* the file system's name, if any */
     void *state;                    /* the transport's own */
     int spare;                      /* a descriptor to give up when there are none: who connects is then turned away at once */
-    int epoll;                      /* hawser_listener_fd(); holds fd and every pending */
+    int epoll;                      /* hawser_listener_fd(); holds fd, wake, timer and every pending */
+    int watched;                    /* the fd that epoll holds now as ours; -1: none */
+    int wake;                       /* eventfd: an interrupt reaches every sleeper, whoever and however many they are */
+    int timer;                      /* timerfd of the earliest deadline, for who sleeps on epoll alone; -1 until asked for */
+    struct link *kept;              /* ready for the next accept */
     uint32_t self;                  /* process_self() of the maker */
     uint32_t interrupted;           /* atomic */
-    int sleeper;                    /* atomic: waker of a thread that sleeps in accept or poll, plus 1 */
     struct lock lock;               /* guards pending and accept; never held over a sleep */
     unsigned n_pending;
     struct pending pending[PENDING_MAX];
@@ -43,6 +46,9 @@ struct hawser_listener {
 /* One step of everything under way: accepts what waits, moves hellos on, drops the overdue. 0 and a link, -EAGAIN, or an
  * error of accept itself. For hawser_accept and hawser_poll. */
 int listener_step(struct hawser_listener *listener, struct link **ret_link);
+
+/* Takes an interrupt: -ECANCELED, with its sentence, or 0. Look after every step, before sleeping. */
+int listener_interrupted(struct hawser_listener *listener);
 
 /* poll: 1 when a link is ready to be accepted (it is kept for the next accept), 0, or an error. */
 int listener_ready(struct hawser_listener *listener);

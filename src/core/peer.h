@@ -55,6 +55,7 @@ struct peer {
     uint32_t known; /* atomic: pid, uid, gid and pidfd are filled in */
     uint32_t gone;  /* atomic: hang-up or death was seen; never goes back */
     uint64_t acked; /* atomic: largest NOTE_ACK so far */
+    uint32_t starved; /* atomic: the next note brings descriptors and there were none free: it stays on the socket */
     struct lock lock;
 };
 

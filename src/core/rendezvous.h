@@ -10,9 +10,12 @@
  *
  * The hello is a struct note (NOTE_HELLO) and a struct hello, then the offer's data; the descriptors go with it. An end of
  * a pair sends its HELLO at its first use and receives the other's, when it comes, as any note (peer_drain).
+ * So a mechanism sees: connect: create, offer, meet; listen: create, meet, offer; pair: create, join, offer and meet in either
+ * order. A link that fails on the way is given to close().
  * A mechanism names these functions in its table and fills in create, join, offer, meet and note. */
 
 #include "core/listener.h"
+#include "core/packet.h"
 
 #define HELLO_MAGIC 0x72737768u /* "hwsr", little-endian: its bytes tell the byte order */
 #define HELLO_VERSION 1
@@ -31,8 +34,9 @@ int rendezvous_listen(struct hawser_listener *listener);
 int rendezvous_greet(struct hawser_listener *listener, struct pending *pending, struct link **ret_link);
 void rendezvous_unlisten(struct hawser_listener *listener);
 int rendezvous_connect(const struct address *address, const struct options *options, int64_t deadline, struct link **ret_link);
-int rendezvous_pair(const struct options *options, struct link **ret_a, struct link **ret_b);
+int rendezvous_pair(const struct transport *self, const struct options *options, struct link **ret_a, struct link **ret_b);
 int rendezvous_begin(struct link *link);
+void rendezvous_refuse(int fd, int error);
 
 /* A HELLO that arrived on a link that had none yet (pair). */
-int rendezvous_hello(struct link *link, const struct note *note, struct offer *offer, pid_t pid, uid_t uid, gid_t gid);
+int rendezvous_hello(struct link *link, struct packet *packet);

@@ -3,7 +3,7 @@
 #pragma once
 
 /* A transport is one mechanism: a table of operations over its links. A new mechanism adds its table to transports[]
- * (transport.c) and a line to the conformance suite.
+ * (transport/transports.c) and a line to the conformance suite.
  *
  * NO operation ever waits: what cannot be done now is -EAGAIN, and the channel does the waiting. (Only connect takes a
  * deadline.) No operation returns -EINTR. Sentences: set with error_set() where an error is made; for -EAGAIN none.
@@ -55,10 +55,13 @@ struct transport {
     int (*greet)(struct hawser_listener *listener, struct pending *pending, struct link **ret_link);
     /* Instead of accept4 and greet (fifo): 0, -EAGAIN, or an error of the listener itself. */
     int (*accept)(struct hawser_listener *listener, struct link **ret_link);
-    /* Gives up the name; listener->fd is closed by the listener. */
+    /* Tells a newcomer why it is turned away (error_sentence()); the listener closes fd. NULL: rendezvous_refuse for mechanisms
+     * with create, else nothing is said. */
+    void (*refuse)(int fd, int error);
+    /* Gives up the name; listener->fd is closed by the listener. Not called in a forked child. */
     void (*unlisten)(struct hawser_listener *listener);
     int (*connect)(const struct address *address, const struct options *options, int64_t deadline, struct link **ret_link);
-    int (*pair)(const struct options *options, struct link **ret_a, struct link **ret_b);
+    int (*pair)(const struct transport *self, const struct options *options, struct link **ret_a, struct link **ret_b);
     /* Pair: first use by this process: sends this end's hello, without waiting for the other's. */
     int (*begin)(struct link *link);
     /* Export: everything the link holds, given away; on success the link is an empty shell that only close() may take. */
@@ -131,7 +134,7 @@ struct transport {
     void (*look)(struct link *link); /* the spinner's, once a millisecond: does the peer live? drains notes */
 };
 
-/* The table of mechanisms, NULL at its end. */
+/* The table of mechanisms, NULL at its end. Defined in transport/transports.c, as core names no mechanism. */
 extern const struct transport *const transports[];
 
 const struct transport *transport_find(const char *scheme, size_t length);
