@@ -18,6 +18,9 @@ static long raw_futex(uint32_t *word, int operation, uint32_t value, const struc
 
 static int raw_membarrier(int operation, unsigned flags) { return (int)syscall(SYS_membarrier, operation, flags, 0); }
 
+/* musl has no getdents64 under that name without tricks, older glibc none at all. */
+static ssize_t raw_getdents64(int fd, void *buffer, size_t size) { return syscall(SYS_getdents64, fd, buffer, size); }
+
 static int raw_pidfd_open(pid_t pid, unsigned flags) { return (int)syscall(SYS_pidfd_open, pid, flags); }
 
 /* glibc's sched_getaffinity hides how many bytes the kernel wrote, and fails without _GNU_SOURCE types. */

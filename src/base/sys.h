@@ -21,6 +21,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -49,7 +50,9 @@
     X(int, ftruncate, (int fd, off_t size), (fd, size), ftruncate) \
     X(long, futex, (uint32_t *word, int operation, uint32_t value, const struct timespec *timeout, uint32_t bits), \
       (word, operation, value, timeout, bits), raw_futex) \
+    X(ssize_t, getdents64, (int fd, void *buffer, size_t size), (fd, buffer, size), raw_getdents64) \
     X(int, getpeername, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length), getpeername) \
+    X(ssize_t, getrandom, (void *buffer, size_t size, unsigned flags), (buffer, size, flags), getrandom) \
     X(int, getrlimit, (int resource, struct rlimit *limit), (resource, limit), raw_getrlimit) \
     X(int, getsockname, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length), getsockname) \
     X(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *length), (fd, level, name, value, length), getsockopt) \
@@ -64,8 +67,10 @@
       (start, size, protection, flags, fd, offset), raw_mmap) \
     X(int, mq_getattr, (mqd_t queue, struct mq_attr *attributes), (queue, attributes), mq_getattr) \
     X(mqd_t, mq_open, (const char *name, int flags, mode_t mode, struct mq_attr *attributes), (name, flags, mode, attributes), mq_open) \
-    X(ssize_t, mq_receive, (mqd_t queue, char *buffer, size_t size, unsigned *priority), (queue, buffer, size, priority), mq_receive) \
-    X(int, mq_send, (mqd_t queue, const char *data, size_t size, unsigned priority), (queue, data, size, priority), mq_send) \
+    X(ssize_t, mq_timedreceive, (mqd_t queue, char *buffer, size_t size, unsigned *priority, const struct timespec *until), \
+      (queue, buffer, size, priority, until), mq_timedreceive) \
+    X(int, mq_timedsend, (mqd_t queue, const char *data, size_t size, unsigned priority, const struct timespec *until), \
+      (queue, data, size, priority, until), mq_timedsend) \
     X(int, mq_unlink, (const char *name), (name), mq_unlink) \
     X(int, msgctl, (int queue, int operation, struct msqid_ds *status), (queue, operation, status), msgctl) \
     X(int, msgget, (key_t key, int flags), (key, flags), msgget) \
