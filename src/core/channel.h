@@ -5,14 +5,18 @@
 /* A channel's inside: shared by channel.c (life), transfer.c (data), wait.c (waiting), poll.c. */
 
 #include "base/lock.h"
+#include "base/process.h"
+#include "base/sys.h"
 #include "core/transport.h"
 #include "wait/ladder.h"
+
+#define SLEEPERS_MAX 8 /* threads of one half that can be woken at once; more nap */
 
 /* One direction. Counters have one writer at a time (the half's lock or its one thread) and any readers. */
 struct half {
     struct lock lock;
     struct ladder ladder;
-    int sleeper; /* atomic: waker of the thread that sleeps for this half, plus 1; 0: nobody */
+    int sleepers[SLEEPERS_MAX]; /* atomic: wakers of threads that sleep for this half, plus 1; 0: free */
     uint64_t messages, bytes, stalls, sleeps, system_calls;
 };
 
@@ -25,22 +29,42 @@ struct hawser_channel {
     struct link *link;
     const struct transport *transport;
     bool locks;           /* threads=many, or the mechanism's halves meet */
-    bool shut;            /* hawser_shutdown was called */
+    bool shut;            /* [S] hawser_shutdown was called */
+    bool armed;           /* [R] hawser_arm() armed the link; the next receiving call disarms it */
+    bool exported;
+    uint32_t kicked;      /* atomic: link->news when sleepers were last woken for it */
+    struct lock claiming; /* first use by two threads at once */
     uint32_t owner;       /* atomic: process_self() of the owner; 0: an end that this process has not used */
     struct claim *claim;  /* pair: shared; else NULL */
     uint32_t interrupted; /* atomic */
     uint64_t sent;        /* messages queued so far: what an acknowledgement is held against */
-    uint64_t asked;       /* [S] `sent` when an acknowledgement was last asked for */
     struct half sending, receiving;
     int epoll; /* hawser_fd(): -1 until asked for */
-    unsigned n_armed;
-    struct pollfd armed[LINK_SLEEP_MAX * 2]; /* what epoll holds now */
+    unsigned n_watched;
+    struct pollfd watched[LINK_SLEEP_MAX]; /* what epoll holds now */
 };
 
 int channel_new(struct link *link, struct hawser_channel **ret_channel);
 
 /* Begins every public call: NULL, ownership, first use. 0 or an error with its sentence. */
-int channel_enter(struct hawser_channel *channel);
+int channel_claim(struct hawser_channel *channel, uint32_t self);
+
+static inline int channel_enter(struct hawser_channel *channel) {
+    uint32_t self = process_self();
+    if (__builtin_expect(channel && load_relaxed(&channel->owner) == self, 1))
+        return 0;
+    return channel_claim(channel, self);
+}
+
+/* Begins a call that can wait: an interrupt that found nobody waiting is for it. */
+int channel_cancel(struct hawser_channel *channel);
+
+static inline int channel_enter_waiting(struct hawser_channel *channel) {
+    int r = channel_enter(channel);
+    if (__builtin_expect(r < 0 || !load_relaxed(&channel->interrupted), 1))
+        return r;
+    return channel_cancel(channel);
+}
 
 static inline void half_lock(struct hawser_channel *channel, struct half *half) {
     if (channel->locks)
@@ -57,19 +81,43 @@ struct waiting {
     struct hawser_channel *channel;
     struct half *half;
     int64_t deadline;
+    uint64_t calls;  /* sys_calls_made when the call began */
+    uint64_t target; /* send: messages sent up to and with this call's */
     bool began, slept;
+    struct ladder ladder; /* the half's, while it began */
 };
 
-static inline struct waiting waiting_for(struct hawser_channel *channel, struct half *half, int64_t deadline) {
-    return (struct waiting){ .channel = channel, .half = half, .deadline = deadline };
+static inline void waiting_init(struct waiting *waiting, struct hawser_channel *channel, struct half *half, int64_t deadline) {
+    waiting->channel = channel;
+    waiting->half = half;
+    waiting->deadline = deadline;
+    waiting->calls = sys_calls_made;
+    waiting->began = waiting->slept = false;
 }
 
 /* After a try that got -EAGAIN: waits for `want`. 0: try again; -EAGAIN (deadline DEADLINE_PAST), -ETIMEDOUT, -ECANCELED. */
 int waiting_step(struct waiting *waiting, enum want want);
-void waiting_end(struct waiting *waiting); /* what was waited for came */
 
-/* Wakes the other half's sleeper if the link has had news since. */
-void channel_kick(struct hawser_channel *channel, const struct half *self);
+/* The call ends; came: what was waited for did. Notes what was learned and counted. */
+void waiting_end(struct waiting *waiting, bool came);
+
+/* Publishes the calling thread's waker (may be negative) for half; the slot, or -1 (nap then). And takes it back. */
+int half_sleeper_add(struct half *half, int waker);
+void half_sleeper_remove(struct half *half, int slot);
+void half_wake(struct half *half);
+
+/* Wakes the other sleepers if the link has had news since. */
+void channel_kick(struct hawser_channel *channel);
 
 /* Sends what acknowledgements are due, if any: after every receiving call. */
-void channel_pay(struct hawser_channel *channel);
+void channel_pay_due(struct hawser_channel *channel);
+
+static inline void channel_pay(struct hawser_channel *channel) {
+    if (__builtin_expect(load_relaxed(&channel->link->ack_due) != 0, 0))
+        channel_pay_due(channel);
+}
+
+/* The half whose lock an arm for `want` needs. */
+static inline struct half *want_half(struct hawser_channel *channel, enum want want) {
+    return want == WANT_SEND ? &channel->sending : &channel->receiving;
+}

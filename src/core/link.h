@@ -23,6 +23,7 @@ struct link {
     struct peer peer;
     uint64_t max_message; /* atomic: what may be sent: the lesser of ours and, once known, the peer's */
     bool begun;       /* pair: the hello of this end was sent */
+    bool plain;       /* the peer speaks plain SP: no acknowledgements, goodbyes or descriptors */
     uint32_t news;    /* atomic: bumped when something arrived that the OTHER half may wait for (ack, hello, death, room) */
     uint32_t ack_due; /* atomic: an acknowledgement waits to be sent; transport->progress sends it */
     uint32_t broken;  /* atomic: 0, or the errno (positive) that ended the link: EPROTO */

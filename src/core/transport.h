@@ -118,7 +118,8 @@ struct transport {
 
     /* [S] Queues a goodbye behind all that was sent: 0, also when it has to wait in the outbox; again is 0. */
     int (*shutdown)(struct link *link);
-    /* [S] Close, after shutdown: 0 when nothing of ours is left to drain (or cannot be), -EAGAIN. */
+    /* [S] Close, after shutdown: the first call also tells the peer that nobody receives here any more (FRAME_CLOSE or the
+     * like); 0 when nothing of ours is left to drain (or cannot be), -EAGAIN. */
     int (*drained)(struct link *link);
     /* Frees the link. owner: this process used it; otherwise (after fork) only descriptors are closed and private memory
      * freed: nothing the owner or the peer could notice. */

@@ -20,10 +20,12 @@ struct ladder {
     uint32_t mode;       /* enum hawser_wait, resolved */
     bool dear;           /* a try costs a system call: look at the clock more often, pause less */
     bool watch;          /* give LADDER_LOOK at all */
-    bool spins;          /* this wait began by spinning */
-    uint32_t until_cpus; /* sleeps until the number of allowed CPUs is asked for again */
+    bool spins;          /* this wait spins still ... */
+    bool spun;           /* ... or did at its beginning */
+    uint32_t until_cpus; /* waits until the number of allowed CPUs is asked for again */
     uint32_t cpus;
     int32_t favour;   /* -8 to 8: how often, of late, what was waited for came within the budget */
+    int64_t budget_ns;   /* how long a spin may take: what a sleep has lately cost */
     uint32_t waits;   /* with favour low, one wait in 32 spins all the same, to learn */
     uint32_t tries;   /* of this wait */
     int64_t began_ns; /* 0: the clock was not read yet */

@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The descriptors one sleep is about. The array is the caller's and large enough (LINK_SLEEP_MAX a link). */
+/* The descriptors one sleep is about. The array is the caller's and large enough: LINK_SLEEP_MAX a link, and one more
+ * for the waker. */
 struct sleep_set {
     struct pollfd *fds;
     unsigned count;

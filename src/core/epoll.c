@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* A channel in somebody else's event loop. hawser_fd() is an epoll descriptor that holds whatever the link would sleep on;
+ * hawser_arm() does what falling asleep does, and keeps the epoll's content as the link wants it. The link stays armed
+ * until the next receiving call. */
+
+#include "base/error.h"
+#include "core/channel.h"
+
+#include <errno.h>
+#include <string.h>
+
+HAWSER_PUBLIC int hawser_fd(hawser_channel *channel, int *ret_fd) {
+    int r = channel_enter(channel);
+    if (r < 0)
+        return r;
+    if (!ret_fd)
+        return error_note(-EINVAL, "fd: ret_fd is NULL");
+    if (channel->epoll < 0) {
+        r = sys_epoll_create1(EPOLL_CLOEXEC);
+        if (r < 0)
+            return error_set(r, "fd: no epoll descriptor could be had: %s", error_text(r));
+        channel->epoll = r;
+    }
+    *ret_fd = channel->epoll;
+    return 0;
+}
+
+static bool listed(const struct pollfd *fds, unsigned n, int fd) {
+    for (unsigned i = 0; i < n; i++)
+        if (fds[i].fd == fd)
+            return true;
+    return false;
+}
+
+/* Puts one descriptor in, whether or not it is there: a number may have been closed and used again meanwhile. */
+static int watch(int epoll, const struct pollfd *fd, bool known) {
+    struct epoll_event event = { .events = (uint32_t)fd->events, .data.fd = fd->fd }; /* POLLIN == EPOLLIN and so on */
+    int r = sys_epoll_ctl(epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd->fd, &event);
+    if (r == -ENOENT)
+        r = sys_epoll_ctl(epoll, EPOLL_CTL_ADD, fd->fd, &event);
+    else if (r == -EEXIST)
+        r = sys_epoll_ctl(epoll, EPOLL_CTL_MOD, fd->fd, &event);
+    return r;
+}
+
+static int watch_all(struct hawser_channel *channel, const struct sleep_set *set) {
+    if (channel->n_watched == set->count && memcmp(channel->watched, set->fds, set->count * sizeof set->fds[0]) == 0)
+        return 0;
+    for (unsigned i = 0; i < channel->n_watched; i++)
+        if (!listed(set->fds, set->count, channel->watched[i].fd))
+            sys_epoll_ctl(channel->epoll, EPOLL_CTL_DEL, channel->watched[i].fd, NULL);
+    for (unsigned i = 0; i < set->count; i++) {
+        int r = watch(channel->epoll, &set->fds[i], listed(channel->watched, channel->n_watched, set->fds[i].fd));
+        if (r < 0)
+            return error_set(r, "arm: epoll would not take a descriptor: %s", error_text(r));
+    }
+    memcpy(channel->watched, set->fds, set->count * sizeof set->fds[0]);
+    channel->n_watched = set->count;
+    return 0;
+}
+
+static int arm(struct hawser_channel *channel) {
+    struct pollfd fds[LINK_SLEEP_MAX + 1];
+    struct sleep_set set = { .fds = fds };
+    if (channel->armed)
+        channel->transport->disarm(channel->link, WANT_RECEIVE);
+    channel->armed = false;
+    if (channel->transport->ready(channel->link))
+        return 1;
+    channel->armed = true;
+    if (channel->transport->arm(channel->link, WANT_RECEIVE, &set) != 0)
+        return 1;
+    return watch_all(channel, &set);
+}
+
+HAWSER_PUBLIC int hawser_arm(hawser_channel *channel) {
+    int r = channel_enter(channel);
+    if (r < 0)
+        return r;
+    if (channel->epoll < 0)
+        return error_note(-EINVAL, "arm: hawser_fd() was not called yet");
+    channel->transport->look(channel->link); /* what woke the loop may have been a doorbell or a death */
+    half_lock(channel, &channel->receiving);
+    r = arm(channel);
+    half_unlock(channel, &channel->receiving);
+    channel_kick(channel);
+    channel_pay(channel);
+    return r;
+}

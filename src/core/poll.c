@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* Many channels and listeners at once. A pass asks each item whether it is ready; a sleep arms them all, gathers their
+ * descriptors in one ppoll and, after it, asks again only those that had something. With a few items the pass is repeated for
+ * a while before the first sleep (the ladder of the first channel); with many a pass costs more than it could save. */
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "core/channel.h"
+#include "core/listener.h"
+
+#include <errno.h>
+#include <hawser/poll.h>
+
+#define ITEMS_MAX ((size_t)1 << 20)
+#define SPIN_ITEMS 4
+#define STACK_ITEMS 16
+
+/* Where an item's descriptors stand in the common set, and what was published for it. */
+struct place {
+    unsigned first, count;
+    int slot_in, slot_out;
+    bool ready; /* its arm said that something happened */
+};
+
+struct polling {
+    hawser_poll_item *items;
+    size_t n;
+    int64_t deadline;
+    struct place *places;
+    struct pollfd *fds;
+    int waker;
+};
+
+static int check_items(hawser_poll_item *items, size_t n) {
+    if (n > ITEMS_MAX || (!items && n > 0))
+        return error_note(-EINVAL, "poll: items is NULL, or n is over 2^20");
+    for (size_t i = 0; i < n; i++) {
+        items[i].ret_events = 0;
+        if (items[i].channel && items[i].listener)
+            return error_set(-EINVAL, "poll: item %zu has both a channel and a listener", i);
+        if (items[i].events & ~(HAWSER_IN | HAWSER_OUT))
+            return error_set(-EINVAL, "poll: item %zu asks for unknown events", i);
+        int r = items[i].channel ? channel_enter(items[i].channel) : 0;
+        if (r < 0)
+            return r;
+        if (items[i].listener && items[i].listener->self != process_self())
+            return error_note(-EPERM, "poll: a listener belongs to the process that made it");
+    }
+    return 0;
+}
+
+static uint32_t channel_events(struct hawser_channel *channel, uint32_t wanted) {
+    const struct transport *transport = channel->transport;
+    uint32_t events = 0;
+    if (wanted & HAWSER_IN) {
+        half_lock(channel, &channel->receiving);
+        events |= transport->ready(channel->link) ? HAWSER_IN : 0;
+        half_unlock(channel, &channel->receiving);
+        channel_kick(channel);
+    }
+    if (wanted & HAWSER_OUT) {
+        half_lock(channel, &channel->sending);
+        events |= transport->room(channel->link) ? HAWSER_OUT : 0;
+        half_unlock(channel, &channel->sending);
+    }
+    channel_pay(channel);
+    return events;
+}
+
+/* 1 ready, 0, or an error. */
+static int item_check(hawser_poll_item *item) {
+    if (item->channel) {
+        if (load_relaxed(&item->channel->interrupted) && channel_cancel(item->channel) < 0)
+            return -ECANCELED;
+        item->ret_events = channel_events(item->channel, item->events);
+    } else if (item->listener && item->events & HAWSER_IN) {
+        if (load_relaxed(&item->listener->interrupted) && exchange_seq_cst(&item->listener->interrupted, 0))
+            return error_note(-ECANCELED, "poll: interrupted by hawser_listener_interrupt()");
+        int r = listener_ready(item->listener);
+        if (r < 0)
+            return r;
+        item->ret_events = r ? HAWSER_IN : 0;
+    }
+    return item->ret_events != 0;
+}
+
+/* some: only items that had something. Returns how many are ready, or an error. */
+static int pass(struct polling *polling, bool some) {
+    int ready = 0;
+    for (size_t i = 0; i < polling->n; i++) {
+        if (some && !polling->places[i].ready)
+            continue;
+        int r = item_check(&polling->items[i]);
+        if (r < 0)
+            return r;
+        ready += r;
+    }
+    return ready;
+}
+
+static bool arm_half(struct hawser_channel *channel, enum want want, struct sleep_set *set) {
+    struct half *half = want_half(channel, want);
+    half_lock(channel, half);
+    bool happened = channel->transport->arm(channel->link, want, set) != 0;
+    half_unlock(channel, half);
+    return happened || load_seq_cst(&channel->interrupted);
+}
+
+static void disarm_half(struct hawser_channel *channel, enum want want) {
+    struct half *half = want_half(channel, want);
+    half_lock(channel, half);
+    channel->transport->disarm(channel->link, want);
+    half_unlock(channel, half);
+}
+
+/* Publishes the waker first, arms then: see waiting.c. */
+static int64_t item_arm(struct polling *polling, size_t i, struct sleep_set *set) {
+    hawser_poll_item *item = &polling->items[i];
+    struct place *place = &polling->places[i];
+    int64_t deadline = DEADLINE_NEVER;
+    *place = (struct place){ .first = set->count, .slot_in = -1, .slot_out = -1 };
+    if (item->channel && item->events & HAWSER_IN) {
+        place->slot_in = half_sleeper_add(&item->channel->receiving, polling->waker);
+        place->ready |= arm_half(item->channel, WANT_RECEIVE, set);
+    }
+    if (item->channel && item->events & HAWSER_OUT) {
+        place->slot_out = half_sleeper_add(&item->channel->sending, polling->waker);
+        place->ready |= arm_half(item->channel, WANT_SEND, set);
+    }
+    if (item->listener && item->events & HAWSER_IN) {
+        store_seq_cst(&item->listener->sleeper, polling->waker + 1);
+        deadline = listener_sleep(item->listener, set);
+        place->ready |= load_seq_cst(&item->listener->interrupted) != 0;
+    }
+    place->count = set->count - place->first;
+    return deadline;
+}
+
+static void item_disarm(struct polling *polling, size_t i) {
+    hawser_poll_item *item = &polling->items[i];
+    struct place *place = &polling->places[i];
+    for (unsigned k = place->first; k < place->first + place->count; k++) {
+        struct pollfd *fd = &polling->fds[k];
+        if (fd->revents && item->channel)
+            item->channel->transport->woken(item->channel->link, fd->fd, fd->revents);
+        place->ready |= fd->revents != 0;
+    }
+    if (item->channel && item->events & HAWSER_IN) {
+        disarm_half(item->channel, WANT_RECEIVE);
+        half_sleeper_remove(&item->channel->receiving, place->slot_in);
+    }
+    if (item->channel && item->events & HAWSER_OUT) {
+        disarm_half(item->channel, WANT_SEND);
+        half_sleeper_remove(&item->channel->sending, place->slot_out);
+    }
+    if (item->channel)
+        channel_kick(item->channel);
+    if (item->listener && item->events & HAWSER_IN)
+        store_seq_cst(&item->listener->sleeper, 0);
+}
+
+/* Sleeps once; leaves in places[].ready which items are worth a check. Returns whether any is. */
+static bool sleep_once(struct polling *polling) {
+    struct sleep_set set = { .fds = polling->fds };
+    int64_t deadline = polling->deadline, hello = DEADLINE_NEVER;
+    bool ready = false;
+    for (size_t i = 0; i < polling->n; i++) {
+        hello = deadline_earlier(hello, item_arm(polling, i, &set));
+        ready |= polling->places[i].ready;
+    }
+    if (!ready)
+        sleep_until(&set, polling->waker, deadline_earlier(deadline, hello));
+    bool overdue = hello != DEADLINE_NEVER && clock_now() >= hello, any = false;
+    for (size_t i = 0; i < polling->n; i++) {
+        item_disarm(polling, i);
+        polling->places[i].ready |= overdue || (polling->items[i].channel && load_relaxed(&polling->items[i].channel->interrupted)) ||
+                                    (polling->items[i].listener && load_relaxed(&polling->items[i].listener->interrupted));
+        any |= polling->places[i].ready;
+    }
+    return any;
+}
+
+static struct hawser_channel *first_channel(const struct polling *polling) {
+    for (size_t i = 0; i < polling->n; i++)
+        if (polling->items[i].channel)
+            return polling->items[i].channel;
+    return NULL;
+}
+
+static int out_of_time(const struct polling *polling) {
+    if (polling->deadline == DEADLINE_PAST)
+        return error_note(-EAGAIN, "poll: no item is ready now");
+    return error_note(-ETIMEDOUT, "poll: no item became ready within the timeout");
+}
+
+/* Spins, if that may pay, and then sleeps until something is ready. The ladder is the first channel's, as a copy: what it
+ * learns belongs to that channel's own waits. */
+static int poll_wait(struct polling *polling) {
+    struct hawser_channel *first = polling->n <= SPIN_ITEMS ? first_channel(polling) : NULL;
+    struct ladder ladder;
+    ladder_init(&ladder, first ? first->link->options.wait : HAWSER_WAIT_BLOCK, first && first->transport->dear, false);
+    if (first)
+        ladder.favour = load_relaxed(&first->receiving.ladder.favour);
+    ladder_begin(&ladder);
+    for (;;) {
+        bool some = false;
+        switch (ladder_next(&ladder, polling->deadline)) {
+        case LADDER_EXPIRED: return out_of_time(polling);
+        case LADDER_SLEEP:
+            if (!sleep_once(polling))
+                continue;
+            some = true;
+            break;
+        default: break;
+        }
+        int ready = pass(polling, some);
+        if (ready != 0)
+            return ready;
+    }
+}
+
+HAWSER_PUBLIC int hawser_poll(hawser_poll_item *items, size_t n, int64_t timeout) {
+    struct place stack_places[STACK_ITEMS];
+    struct pollfd stack_fds[STACK_ITEMS * 2 * LINK_SLEEP_MAX + 1];
+    cleanup_memory struct place *places = NULL;
+    cleanup_memory struct pollfd *fds = NULL;
+    struct polling polling = { .items = items, .n = n, .places = stack_places, .fds = stack_fds };
+    if (timeout < HAWSER_FOREVER)
+        return error_note(-EINVAL, "poll: the timeout is negative but not HAWSER_FOREVER");
+    int r = check_items(items, n);
+    if (r < 0)
+        return r;
+    if (n > STACK_ITEMS) {
+        polling.places = places = memory_resize(NULL, n * sizeof *places);
+        polling.fds = fds = memory_resize(NULL, (n * 2 * LINK_SLEEP_MAX + 1) * sizeof *fds);
+        if (!places || !fds)
+            return error_note(-ENOMEM, "poll: no memory for its table of descriptors");
+    }
+    polling.deadline = deadline_after(timeout);
+    polling.waker = waker_self();
+    r = pass(&polling, false);
+    if (r != 0)
+        return r;
+    return polling.deadline == DEADLINE_PAST ? out_of_time(&polling) : poll_wait(&polling);
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* The public calls that move messages, less waiting.c: try the transport's operation, on -EAGAIN wait a step, try again.
+ * A transport's operation never waits, so a half's lock is never held over a sleep. */
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "core/channel.h"
+
+#include <errno.h>
+
+#define MANY_MAX ((size_t)1 << 20)
+
+static int bad(const char *sentence) { return error_note(-EINVAL, sentence); }
+
+static int check_timeout(int64_t timeout) {
+    return __builtin_expect(timeout >= HAWSER_FOREVER, 1) ? 0 : bad("the timeout is negative but not HAWSER_FOREVER");
+}
+
+/* ---- Sending ---- */
+
+struct outgoing {
+    const hawser_message *messages;
+    size_t n;
+    const struct descriptors *fds;
+    bool sync;
+};
+
+static int check_sizes(struct hawser_channel *channel, const struct outgoing *out) {
+    uint64_t most = load_relaxed(&channel->link->max_message);
+    for (size_t i = 0; i < out->n; i++) {
+        if (__builtin_expect(out->messages[i].size > most, 0))
+            return error_set(-EMSGSIZE, "send: a message of %zu bytes is over the channel's max_message of %llu; nothing was sent",
+                             out->messages[i].size, (unsigned long long)most);
+        if (__builtin_expect(!out->messages[i].data && out->messages[i].size > 0, 0))
+            return bad("send: the data is NULL but the size is not 0");
+    }
+    return 0;
+}
+
+/* The rest of a message that has begun: until it has left or time is up. The message counts as sent in any case. */
+static void send_rest(struct waiting *waiting) {
+    struct hawser_channel *channel = waiting->channel;
+    int waited = 0;
+    for (;;) {
+        half_lock(channel, &channel->sending);
+        int r = channel->transport->progress(channel->link);
+        if (r == -EAGAIN && waited < 0)
+            channel->transport->keep(channel->link);
+        half_unlock(channel, &channel->sending);
+        if (r != -EAGAIN || waited < 0)
+            break;
+        waited = waiting_step(waiting, WANT_SEND);
+    }
+    if (waited == -ECANCELED)
+        hawser_interrupt(channel); /* this call succeeds: the next one is cancelled */
+}
+
+static int send_try(struct waiting *waiting, const struct outgoing *out, size_t done, size_t *ret_sent) {
+    struct hawser_channel *channel = waiting->channel;
+    half_lock(channel, &channel->sending);
+    int r = channel->shut ? -EPIPE
+                          : channel->transport->send(channel->link, out->messages + done, out->n - done, out->fds, out->sync, ret_sent);
+    if (r == 0 || r == -EINPROGRESS) {
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < *ret_sent; i++)
+            bytes += out->messages[done + i].size;
+        count_add(&channel->sending.messages, *ret_sent);
+        count_add(&channel->sending.bytes, bytes);
+        waiting->target = load_relaxed(&channel->sending.messages);
+    } else if (r == -EAGAIN) {
+        count_add(&channel->sending.stalls, 1);
+    } else if (channel->shut) {
+        error_note(r, "send: hawser_shutdown() was called on this channel");
+    }
+    half_unlock(channel, &channel->sending);
+    return r;
+}
+
+/* Sends all, or what timeout allows: 0 when at least one was sent. */
+static int send_all(struct waiting *waiting, const struct outgoing *out, size_t *ret_sent) {
+    size_t done = 0;
+    int r = check_sizes(waiting->channel, out);
+    while (r == 0 && done < out->n) {
+        size_t now = 0;
+        r = send_try(waiting, out, done, &now);
+        done += now;
+        if (r == -EINPROGRESS) {
+            send_rest(waiting);
+            r = 0;
+        } else if (r == -EAGAIN) {
+            r = waiting_step(waiting, WANT_SEND);
+        }
+    }
+    if (done == 0)
+        return r;
+    *ret_sent = done;
+    return 0;
+}
+
+static int send_public(hawser_channel *channel, const struct outgoing *out, int64_t timeout, size_t *ret_sent) {
+    struct waiting waiting;
+    int r = channel_enter_waiting(channel);
+    if (r == 0)
+        r = check_timeout(timeout);
+    if (r < 0)
+        return r;
+    waiting_init(&waiting, channel, &channel->sending, deadline_after(timeout));
+    r = send_all(&waiting, out, ret_sent);
+    waiting_end(&waiting, r == 0);
+    return r;
+}
+
+HAWSER_PUBLIC int hawser_send(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
+    hawser_message message = { .data = data, .size = size };
+    struct outgoing out = { .messages = &message, .n = 1 };
+    size_t sent;
+    return send_public(channel, &out, timeout, &sent);
+}
+
+HAWSER_PUBLIC int hawser_send_many(hawser_channel *channel, const hawser_message *messages, size_t n, int64_t timeout,
+                                   size_t *ret_sent) {
+    if (!messages || !ret_sent || n == 0 || n > MANY_MAX)
+        return bad("send_many: messages or ret_sent is NULL, or n is not 1 to 2^20");
+    struct outgoing out = { .messages = messages, .n = n };
+    return send_public(channel, &out, timeout, ret_sent);
+}
+
+HAWSER_PUBLIC int hawser_send_fds(hawser_channel *channel, const void *data, size_t size, const int *fds, size_t n, int64_t timeout) {
+    if (n > 16 || (n > 0 && !fds))
+        return bad("send_fds: more than 16 descriptors, or none given");
+    int r = channel_enter(channel);
+    if (r < 0)
+        return r;
+    if (!(channel->transport->capabilities & HAWSER_CAN_DESCRIPTORS))
+        return error_set(-EOPNOTSUPP, "send_fds: %s cannot carry descriptors; use shm or unix", channel->transport->scheme);
+    hawser_message message = { .data = data, .size = size };
+    struct descriptors descriptors = { .fds = fds, .n = n };
+    struct outgoing out = { .messages = &message, .n = 1, .fds = n > 0 ? &descriptors : NULL };
+    size_t sent;
+    return send_public(channel, &out, timeout, &sent);
+}
+
+/* ---- Acknowledgements ---- */
+
+static int can_sync(struct hawser_channel *channel) {
+    if (channel->transport->capabilities & HAWSER_CAN_SYNC && !channel->link->plain)
+        return 0;
+    return error_set(-EOPNOTSUPP, "%s%s has no acknowledgements, so neither send_sync nor flush", channel->transport->scheme,
+                     channel->link->plain ? " with a plain SP peer" : "");
+}
+
+/* Until the peer's program has taken `target` messages in all. */
+static int wait_taken(struct waiting *waiting, uint64_t target) {
+    struct hawser_channel *channel = waiting->channel;
+    for (;;) {
+        uint64_t taken = 0;
+        half_lock(channel, &channel->receiving);
+        int r = channel->transport->acked(channel->link, &taken);
+        half_unlock(channel, &channel->receiving);
+        if (r == 0 && taken >= target)
+            return 0;
+        if (r < 0 && r != -EAGAIN)
+            return r;
+        r = waiting_step(waiting, WANT_ACK);
+        if (r == -EAGAIN || r == -ETIMEDOUT)
+            return error_note(-EINPROGRESS, "sent, but the peer has not taken it within the timeout");
+        if (r < 0)
+            return r;
+    }
+}
+
+static int send_sync(struct waiting *waiting, const struct outgoing *out) {
+    size_t sent;
+    int r = can_sync(waiting->channel);
+    if (r == 0)
+        r = send_all(waiting, out, &sent);
+    return r < 0 ? r : wait_taken(waiting, waiting->target);
+}
+
+HAWSER_PUBLIC int hawser_send_sync(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
+    hawser_message message = { .data = data, .size = size };
+    struct outgoing out = { .messages = &message, .n = 1, .sync = true };
+    struct waiting waiting;
+    int r = channel_enter_waiting(channel);
+    if (r == 0)
+        r = check_timeout(timeout);
+    if (r < 0)
+        return r;
+    waiting_init(&waiting, channel, &channel->sending, deadline_after(timeout));
+    r = send_sync(&waiting, &out);
+    waiting_end(&waiting, r == 0);
+    channel_pay(channel);
+    return r;
+}
+
+/* Runs one operation of the sending half until it is no longer -EAGAIN. */
+static int until_done(struct waiting *waiting, int (*operation)(struct link *link)) {
+    struct hawser_channel *channel = waiting->channel;
+    for (;;) {
+        half_lock(channel, &channel->sending);
+        int r = operation(channel->link);
+        half_unlock(channel, &channel->sending);
+        if (r != -EAGAIN)
+            return r;
+        r = waiting_step(waiting, WANT_SEND);
+        if (r < 0)
+            return r;
+    }
+}
+
+static int flush(struct waiting *waiting) {
+    struct hawser_channel *channel = waiting->channel;
+    uint64_t target = load_relaxed(&channel->sending.messages);
+    int r = can_sync(channel);
+    if (r == 0)
+        r = until_done(waiting, channel->transport->progress);
+    if (r == 0 && target > 0)
+        r = until_done(waiting, channel->transport->ask);
+    return r < 0 || target == 0 ? r : wait_taken(waiting, target);
+}
+
+HAWSER_PUBLIC int hawser_flush(hawser_channel *channel, int64_t timeout) {
+    struct waiting waiting;
+    int r = channel_enter_waiting(channel);
+    if (r == 0)
+        r = check_timeout(timeout);
+    if (r < 0)
+        return r;
+    waiting_init(&waiting, channel, &channel->sending, deadline_after(timeout));
+    r = flush(&waiting);
+    waiting_end(&waiting, r == 0);
+    channel_pay(channel);
+    return r;
+}
+
+/* ---- Loans ---- */
+
+HAWSER_PUBLIC int hawser_loan(hawser_channel *channel, size_t size, int64_t timeout, void **ret_data) {
+    struct waiting waiting;
+    hawser_message message = { .data = &message, .size = size };
+    struct outgoing out = { .messages = &message, .n = 1 };
+    int r = channel_enter_waiting(channel);
+    if (r == 0)
+        r = check_timeout(timeout);
+    if (r == 0 && !ret_data)
+        r = bad("loan: ret_data is NULL");
+    if (r == 0)
+        r = check_sizes(channel, &out);
+    if (r < 0)
+        return r;
+    waiting_init(&waiting, channel, &channel->sending, deadline_after(timeout));
+    do {
+        half_lock(channel, &channel->sending);
+        r = channel->shut ? error_note(-EPIPE, "loan: hawser_shutdown() was called on this channel")
+                          : channel->transport->loan(channel->link, size, ret_data);
+        half_unlock(channel, &channel->sending);
+    } while (r == -EAGAIN && (r = waiting_step(&waiting, WANT_SEND)) == 0);
+    waiting_end(&waiting, r == 0);
+    return r;
+}
+
+HAWSER_PUBLIC int hawser_commit(hawser_channel *channel, void *data, size_t size) {
+    uint64_t calls = sys_calls_made;
+    int r = channel_enter(channel);
+    if (r == 0 && !data)
+        r = bad("commit: the loan is NULL");
+    if (r < 0)
+        return r;
+    half_lock(channel, &channel->sending);
+    if (channel->shut) {
+        channel->transport->discard(channel->link, data);
+        r = error_note(-EPIPE, "commit: hawser_shutdown() was called on this channel; the loan is gone");
+    } else {
+        r = channel->transport->commit(channel->link, data, size);
+    }
+    if (r == 0) {
+        count_add(&channel->sending.messages, 1);
+        count_add(&channel->sending.bytes, size);
+    }
+    count_add(&channel->sending.system_calls, sys_calls_made - calls);
+    half_unlock(channel, &channel->sending);
+    return r;
+}
+
+HAWSER_PUBLIC int hawser_discard(hawser_channel *channel, void *data) {
+    int r = channel_enter(channel);
+    if (r < 0 || !data)
+        return r;
+    half_lock(channel, &channel->sending);
+    r = channel->transport->discard(channel->link, data);
+    half_unlock(channel, &channel->sending);
+    return r;
+}
+
+/* ---- Receiving ---- */
+
+static void count_received(struct hawser_channel *channel, uint64_t n, uint64_t bytes) {
+    count_add(&channel->receiving.messages, n);
+    count_add(&channel->receiving.bytes, bytes);
+}
+
+/* hawser_arm() left the link armed; under the receiving half's lock. */
+static void disarm(struct hawser_channel *channel) {
+    if (__builtin_expect(channel->armed, 0)) {
+        channel->armed = false;
+        channel->transport->disarm(channel->link, WANT_RECEIVE);
+    }
+}
+
+struct incoming {
+    void *buffer;
+    size_t capacity;
+    struct received_descriptors *fds;
+};
+
+static int receive_try(struct hawser_channel *channel, const struct incoming *in, size_t *ret_size) {
+    half_lock(channel, &channel->receiving);
+    disarm(channel);
+    int r = channel->transport->recv(channel->link, in->buffer, in->capacity, in->fds, ret_size);
+    if (r == 0)
+        count_received(channel, 1, *ret_size);
+    half_unlock(channel, &channel->receiving);
+    channel_kick(channel);
+    return r;
+}
+
+static void unhand(struct hawser_channel *channel) {
+    half_lock(channel, &channel->receiving);
+    channel->transport->unhand(channel->link);
+    half_unlock(channel, &channel->receiving);
+}
+
+static int receive(struct waiting *waiting, const struct incoming *in, size_t *ret_size) {
+    struct hawser_channel *channel = waiting->channel;
+    for (;;) {
+        int r = receive_try(channel, in, ret_size);
+        if (r != -EAGAIN)
+            return r;
+        r = waiting_step(waiting, WANT_RECEIVE);
+        if (r < 0) {
+            unhand(channel);
+            return r;
+        }
+        channel_pay(channel);
+    }
+}
+
+static int receive_public(hawser_channel *channel, const struct incoming *in, int64_t timeout, size_t *ret_size) {
+    struct waiting waiting;
+    int r = channel_enter_waiting(channel);
+    if (r == 0)
+        r = check_timeout(timeout);
+    if (r == 0 && (!ret_size || (!in->buffer && in->capacity > 0)))
+        r = bad("recv: the buffer or ret_size is NULL");
+    if (r < 0)
+        return r;
+    waiting_init(&waiting, channel, &channel->receiving, deadline_after(timeout));
+    r = receive(&waiting, in, ret_size);
+    channel_pay(channel);
+    waiting_end(&waiting, r == 0);
+    return r;
+}
+
+HAWSER_PUBLIC int hawser_recv(hawser_channel *channel, void *buffer, size_t capacity, int64_t timeout, size_t *ret_size) {
+    struct incoming in = { .buffer = buffer, .capacity = capacity };
+    return receive_public(channel, &in, timeout, ret_size);
+}
+
+HAWSER_PUBLIC int hawser_recv_fds(hawser_channel *channel, void *buffer, size_t capacity, int *fds, size_t capacity_fds,
+                                  int64_t timeout, size_t *ret_size, size_t *ret_n) {
+    struct received_descriptors descriptors = { .fds = fds, .capacity = capacity_fds };
+    struct incoming in = { .buffer = buffer, .capacity = capacity, .fds = &descriptors };
+    if (!ret_n || (!fds && capacity_fds > 0))
+        return bad("recv_fds: fds or ret_n is NULL");
+    int r = receive_public(channel, &in, timeout, ret_size);
+    if (r == 0 || r == -EMSGSIZE)
+        *ret_n = descriptors.n;
+    return r;
+}
+
+static int take_try(struct hawser_channel *channel, hawser_message *messages, size_t n, size_t *ret_taken) {
+    half_lock(channel, &channel->receiving);
+    disarm(channel);
+    int r = channel->transport->take(channel->link, messages, n, ret_taken);
+    if (r == 0) {
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < *ret_taken; i++)
+            bytes += messages[i].size;
+        count_received(channel, *ret_taken, bytes);
+    }
+    half_unlock(channel, &channel->receiving);
+    channel_kick(channel);
+    return r;
+}
+
+HAWSER_PUBLIC int hawser_take_many(hawser_channel *channel, hawser_message *ret_messages, size_t n, int64_t timeout,
+                                   size_t *ret_taken) {
+    struct waiting waiting;
+    int r = channel_enter_waiting(channel);
+    if (r == 0)
+        r = check_timeout(timeout);
+    if (r == 0 && (!ret_messages || !ret_taken || n == 0 || n > MANY_MAX))
+        r = bad("take: an argument is NULL, or n is not 1 to 2^20");
+    if (r < 0)
+        return r;
+    waiting_init(&waiting, channel, &channel->receiving, deadline_after(timeout));
+    while ((r = take_try(channel, ret_messages, n, ret_taken)) == -EAGAIN) {
+        r = waiting_step(&waiting, WANT_RECEIVE);
+        if (r < 0)
+            break;
+        channel_pay(channel);
+    }
+    channel_pay(channel);
+    waiting_end(&waiting, r == 0);
+    return r;
+}
+
+HAWSER_PUBLIC int hawser_take(hawser_channel *channel, int64_t timeout, hawser_message *ret_message) {
+    size_t taken;
+    return hawser_take_many(channel, ret_message, 1, timeout, &taken);
+}
+
+HAWSER_PUBLIC int hawser_release(hawser_channel *channel, hawser_message *message) {
+    int r = channel_enter(channel);
+    if (r == 0 && !message)
+        r = bad("release: the message is NULL");
+    if (r < 0)
+        return r;
+    half_lock(channel, &channel->receiving);
+    r = channel->transport->release(channel->link, message);
+    half_unlock(channel, &channel->receiving);
+    if (r == 0)
+        *message = (hawser_message){ 0 };
+    return r;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* How a call waits: the ladder says spin or sleep; before a sleep the thread's waker is published so that an
+ * interrupt, or the other half's news, can end it. Publishing and the interrupt's flag are both sequentially
+ * consistent: either the sleeper sees the flag or the interrupter sees the sleeper. */
+
+#include "core/channel.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <errno.h>
+
+int half_sleeper_add(struct half *half, int waker) {
+    for (int i = 0; i < SLEEPERS_MAX && waker >= 0; i++) {
+        int none = 0;
+        if (compare_exchange(&half->sleepers[i], &none, waker + 1)) /* pairs with half_wake's load */
+            return i;
+    }
+    return -1;
+}
+
+void half_sleeper_remove(struct half *half, int slot) {
+    if (slot >= 0)
+        store_seq_cst(&half->sleepers[slot], 0);
+}
+
+void half_wake(struct half *half) {
+    for (int i = 0; i < SLEEPERS_MAX; i++) {
+        int sleeper = load_seq_cst(&half->sleepers[i]); /* pairs with half_sleeper_add */
+        if (sleeper > 0)
+            waker_wake(sleeper - 1);
+    }
+}
+
+void channel_kick(struct hawser_channel *channel) {
+    uint32_t news = load_seq_cst(&channel->link->news);
+    if (news == load_relaxed(&channel->kicked))
+        return;
+    store_relaxed(&channel->kicked, news);
+    half_wake(&channel->sending);
+    half_wake(&channel->receiving);
+}
+
+int channel_cancel(struct hawser_channel *channel) {
+    if (exchange_seq_cst(&channel->interrupted, 0) == 0)
+        return 0;
+    return error_note(-ECANCELED, "the call was interrupted by hawser_interrupt()");
+}
+
+static int expired(const struct waiting *waiting) {
+    bool receives = waiting->half == &waiting->channel->receiving;
+    if (waiting->deadline == DEADLINE_PAST)
+        return error_note(-EAGAIN, receives ? "no message is there now" : "there is no room for a message now");
+    return error_note(-ETIMEDOUT, receives ? "no message came within the timeout"
+                                           : "the peer made no room for a message within the timeout");
+}
+
+static void fall_asleep(struct waiting *waiting, enum want want) {
+    struct hawser_channel *channel = waiting->channel;
+    struct half *guard = want_half(channel, want);
+    struct pollfd fds[LINK_SLEEP_MAX + 1];
+    struct sleep_set set = { .fds = fds };
+    int waker = waker_self();
+    int slot = half_sleeper_add(waiting->half, waker);
+    if (load_seq_cst(&channel->interrupted) == 0) {
+        half_lock(channel, guard);
+        int happened = channel->transport->arm(channel->link, want, &set);
+        half_unlock(channel, guard);
+        if (happened == 0) {
+            waiting->slept = true;
+            add_relaxed(&waiting->half->sleeps, 1);
+            if (sleep_until(&set, slot >= 0 ? waker : -1, waiting->deadline) > 0)
+                for (unsigned i = 0; i < set.count; i++)
+                    if (fds[i].revents)
+                        channel->transport->woken(channel->link, fds[i].fd, fds[i].revents);
+        }
+        half_lock(channel, guard);
+        channel->transport->disarm(channel->link, want);
+        half_unlock(channel, guard);
+    }
+    half_sleeper_remove(waiting->half, slot);
+    channel_kick(channel);
+}
+
+static void begin(struct waiting *waiting) {
+    struct hawser_channel *channel = waiting->channel;
+    half_lock(channel, waiting->half);
+    waiting->ladder = waiting->half->ladder;
+    half_unlock(channel, waiting->half);
+    ladder_begin(&waiting->ladder);
+    waiting->began = true;
+}
+
+int waiting_step(struct waiting *waiting, enum want want) {
+    struct hawser_channel *channel = waiting->channel;
+    if (waiting->deadline == DEADLINE_PAST)
+        return expired(waiting);
+    if (__builtin_expect(load_relaxed(&channel->interrupted) != 0, 0)) {
+        int r = channel_cancel(channel);
+        if (r < 0)
+            return r;
+    }
+    if (!waiting->began)
+        begin(waiting);
+    switch (ladder_next(&waiting->ladder, waiting->deadline)) {
+    case LADDER_TRY: break;
+    case LADDER_LOOK:
+        channel->transport->look(channel->link);
+        channel_kick(channel);
+        break;
+    case LADDER_SLEEP: fall_asleep(waiting, want); break;
+    case LADDER_EXPIRED: return expired(waiting);
+    }
+    return 0;
+}
+
+void waiting_end(struct waiting *waiting, bool came) {
+    struct hawser_channel *channel = waiting->channel;
+    uint64_t calls = sys_calls_made - waiting->calls;
+    if (!waiting->began && calls == 0)
+        return;
+    if (waiting->began && came)
+        ladder_end(&waiting->ladder, waiting->slept);
+    half_lock(channel, waiting->half);
+    count_add(&waiting->half->system_calls, calls);
+    if (waiting->began)
+        waiting->half->ladder = waiting->ladder;
+    half_unlock(channel, waiting->half);
+}
+
+void channel_pay_due(struct hawser_channel *channel) {
+    half_lock(channel, &channel->sending);
+    channel->transport->progress(channel->link); /* what cannot leave now leaves in a later call */
+    half_unlock(channel, &channel->sending);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* How long to spin. To sleep costs two wakes of an idle CPU a round trip, which is the shortest wait that a sleeper
+ * has lately seen: spinning for as long as that is at most twice the best choice there was (the ski-rental argument:
+ * Karlin et al., "Competitive snoopy caching", 1988). Whether to spin at all is learned too: `favour` rises when what
+ * was waited for came within that time and falls when a spin was in vain.
+ *
+ * A spin never helps when this thread may use one CPU only: the peer could not run meanwhile, or runs where nothing
+ * can be gained that a sleep would lose. So with one CPU even wait=spin sleeps. */
+
+#include "wait/ladder.h"
+
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "base/process.h"
+
+#define BUDGET_FIRST_NS 50000
+#define BUDGET_LEAST_NS 20000
+#define BUDGET_MOST_NS 100000
+#define LOOK_NS 1000000
+#define FAVOUR_MOST 8
+#define PROBE_WAITS 32        /* out of favour, one wait in so many spins all the same */
+#define CPUS_WAITS 256        /* affinity is asked for again after so many waits that could sleep */
+#define CLOCK_TRIES_DEAR 4    /* a try takes some 300 ns, the clock 25 */
+#define CLOCK_TRIES_CHEAP 64  /* a try takes a few ns and a pause some 15 to 40 */
+
+void ladder_init(struct ladder *ladder, uint32_t mode, bool dear, bool watch) {
+    *ladder = (struct ladder){ .mode = mode, .dear = dear, .watch = watch, .budget_ns = BUDGET_FIRST_NS };
+}
+
+static bool spin_can_help(struct ladder *ladder) {
+    if (ladder->until_cpus == 0) {
+        ladder->cpus = process_cpus();
+        ladder->until_cpus = CPUS_WAITS;
+    }
+    ladder->until_cpus--;
+    return ladder->cpus > 1;
+}
+
+static bool wants_spin(struct ladder *ladder) {
+    if (ladder->mode == HAWSER_WAIT_BLOCK || !spin_can_help(ladder))
+        return false;
+    if (ladder->mode == HAWSER_WAIT_SPIN || ladder->favour >= 0)
+        return true;
+    return ++ladder->waits % PROBE_WAITS == 0;
+}
+
+void ladder_begin(struct ladder *ladder) {
+    ladder->spins = ladder->spun = wants_spin(ladder);
+    ladder->tries = 0;
+    ladder->began_ns = 0;
+}
+
+static enum ladder_step next_sleep(struct ladder *ladder, int64_t deadline) {
+    if (ladder->began_ns == 0 && ladder->mode == HAWSER_WAIT_ADAPTIVE)
+        ladder->began_ns = clock_now();
+    return deadline != DEADLINE_NEVER && clock_now() >= deadline ? LADDER_EXPIRED : LADDER_SLEEP;
+}
+
+static enum ladder_step next_spin(struct ladder *ladder, int64_t deadline) {
+    int64_t now = clock_now();
+    if (ladder->began_ns == 0)
+        ladder->began_ns = ladder->looked_ns = now;
+    if (now >= deadline)
+        return LADDER_EXPIRED;
+    if (ladder->mode == HAWSER_WAIT_ADAPTIVE && now - ladder->began_ns >= ladder->budget_ns) {
+        ladder->spins = false;
+        return LADDER_SLEEP;
+    }
+    if (!ladder->watch || now - ladder->looked_ns < LOOK_NS)
+        return LADDER_TRY;
+    ladder->looked_ns = now;
+    return LADDER_LOOK;
+}
+
+enum ladder_step ladder_next(struct ladder *ladder, int64_t deadline) {
+    if (!ladder->spins)
+        return next_sleep(ladder, deadline);
+    cpu_pause();
+    uint32_t period = ladder->dear ? CLOCK_TRIES_DEAR : CLOCK_TRIES_CHEAP;
+    return ++ladder->tries % period != 0 ? LADDER_TRY : next_spin(ladder, deadline);
+}
+
+static void favour_add(struct ladder *ladder, int32_t n) {
+    int32_t favour = ladder->favour + n;
+    ladder->favour = favour > FAVOUR_MOST ? FAVOUR_MOST : favour < -FAVOUR_MOST ? -FAVOUR_MOST : favour;
+}
+
+/* The budget follows the shortest sleep at once and longer ones slowly. */
+static void budget_learn(struct ladder *ladder, int64_t waited_ns) {
+    int64_t budget = ladder->budget_ns + ladder->budget_ns / 128;
+    budget = waited_ns < budget ? waited_ns : budget;
+    budget = budget < BUDGET_LEAST_NS ? BUDGET_LEAST_NS : budget;
+    ladder->budget_ns = budget > BUDGET_MOST_NS ? BUDGET_MOST_NS : budget;
+}
+
+void ladder_end(struct ladder *ladder, bool slept) {
+    if (ladder->mode != HAWSER_WAIT_ADAPTIVE)
+        return;
+    if (!slept) {
+        favour_add(ladder, 1);
+        return;
+    }
+    if (ladder->spun) { /* its time holds the spin: no measure of a sleep */
+        favour_add(ladder, -2);
+        return;
+    }
+    int64_t waited_ns = clock_now() - ladder->began_ns;
+    favour_add(ladder, waited_ns <= ladder->budget_ns + ladder->budget_ns / 4 ? 1 : -1);
+    budget_learn(ladder, waited_ns);
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* Wakers are handed out per thread and never closed, so that a late write to one can only wake its next owner for
+ * nothing. A forked child shares its parent's eventfds in the kernel: it leaves them alone and makes its own. */
+
+#include "wait/sleeper.h"
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/memory.h"
+#include "base/process.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#define NAP_NS 10000000 /* without a waker: how late an interrupt may be noticed */
+
+static struct {
+    struct lock lock;
+    uint32_t self; /* whose pool this is */
+    int *free;
+    unsigned n, capacity;
+} pool;
+
+static _Thread_local struct {
+    uint32_t self; /* the process that made it; another: none */
+    int fd;
+} own;
+
+static pthread_key_t at_exit;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static bool pool_reserve(void) {
+    if (pool.n < pool.capacity)
+        return true;
+    unsigned capacity = pool.capacity * 2 + 16;
+    int *larger = memory_resize(pool.free, capacity * sizeof *larger);
+    if (!larger)
+        return false;
+    pool.free = larger;
+    pool.capacity = capacity;
+    return true;
+}
+
+/* A thread ends. Where the pool cannot grow its waker is lost, not closed. */
+static void give_back(void *unused) {
+    (void)unused;
+    if (own.self != process_self())
+        return;
+    own.self = 0;
+    lock_acquire(&pool.lock);
+    if (pool.self == process_self() && pool_reserve())
+        pool.free[pool.n++] = own.fd;
+    lock_release(&pool.lock);
+}
+
+static void make_key(void) {
+    if (pthread_key_create(&at_exit, give_back) != 0)
+        at_exit = (pthread_key_t)-1;
+}
+
+static int pool_take(void) {
+    int fd = -1;
+    lock_acquire(&pool.lock);
+    if (pool.self != process_self()) { /* the parent's: its descriptors are not ours to ring */
+        pool.self = process_self();
+        pool.n = 0;
+    }
+    if (pool.n > 0)
+        fd = pool.free[--pool.n];
+    lock_release(&pool.lock);
+    return fd;
+}
+
+int waker_self(void) {
+    if (own.self == process_self())
+        return own.fd;
+    int fd = pool_take();
+    if (fd < 0)
+        fd = sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return fd;
+    own.self = process_self();
+    own.fd = fd;
+    pthread_once(&once, make_key);
+    if (at_exit != (pthread_key_t)-1)
+        pthread_setspecific(at_exit, &own);
+    return fd;
+}
+
+void waker_wake(int waker) {
+    int saved = errno;
+    uint64_t one = 1;
+    sys_write(waker, &one, sizeof one); /* -EAGAIN: it rings already */
+    errno = saved;
+}
+
+static void waker_clear(int waker) {
+    uint64_t count;
+    sys_read(waker, &count, sizeof count);
+}
+
+/* NULL: without end. */
+static struct timespec *until(int64_t deadline, bool nap, struct timespec *timeout) {
+    if (deadline == DEADLINE_NEVER && !nap)
+        return NULL;
+    int64_t left = deadline == DEADLINE_NEVER ? NAP_NS : deadline == DEADLINE_PAST ? 0 : deadline - clock_now();
+    if (nap && left > NAP_NS)
+        left = NAP_NS;
+    if (left < 0)
+        left = 0;
+    *timeout = (struct timespec){ .tv_sec = (time_t)(left / 1000000000), .tv_nsec = (long)(left % 1000000000) };
+    return timeout;
+}
+
+int sleep_until(struct sleep_set *set, int waker, int64_t deadline) {
+    struct timespec timeout;
+    unsigned n = set->count;
+    if (waker >= 0)
+        set->fds[n++] = (struct pollfd){ .fd = waker, .events = POLLIN };
+    int ready = sys_ppoll(set->fds, n, until(deadline, waker < 0, &timeout), NULL);
+    if (ready > 0 && waker >= 0 && set->fds[n - 1].revents) {
+        waker_clear(waker);
+        ready--;
+    }
+    if (ready >= 0)
+        return ready;
+    for (unsigned i = 0; i < n; i++) /* EINTR, ENOMEM: a spurious wake */
+        set->fds[i].revents = 0;
+    return 0;
+}
