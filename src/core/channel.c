@@ -140,7 +140,7 @@ HAWSER_PUBLIC int hawser_pair(const char *text, const hawser_options *given, haw
         return r;
     if (!address.transport->pair)
         return error_set(-EOPNOTSUPP, "pair %s: %s has no pairs", address.text, address.transport->scheme);
-    r = address.transport->pair(&options, &a, &b);
+    r = address.transport->pair(address.transport, &options, &a, &b);
     if (r < 0)
         return failed(r, "pair", address.text);
     r = pair_end(a, &end_a);

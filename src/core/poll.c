@@ -78,9 +78,9 @@ static int item_check(hawser_poll_item *item) {
             return -ECANCELED;
         item->ret_events = channel_events(item->channel, item->events);
     } else if (item->listener && item->events & HAWSER_IN) {
-        if (load_relaxed(&item->listener->interrupted) && exchange_seq_cst(&item->listener->interrupted, 0))
-            return error_note(-ECANCELED, "poll: interrupted by hawser_listener_interrupt()");
-        int r = listener_ready(item->listener);
+        int r = listener_interrupted(item->listener);
+        if (r == 0)
+            r = listener_ready(item->listener);
         if (r < 0)
             return r;
         item->ret_events = r ? HAWSER_IN : 0;
@@ -131,11 +131,8 @@ static int64_t item_arm(struct polling *polling, size_t i, struct sleep_set *set
         place->slot_out = half_sleeper_add(&item->channel->sending, polling->waker);
         place->ready |= arm_half(item->channel, WANT_SEND, set);
     }
-    if (item->listener && item->events & HAWSER_IN) {
-        store_seq_cst(&item->listener->sleeper, polling->waker + 1);
-        deadline = listener_sleep(item->listener, set);
-        place->ready |= load_seq_cst(&item->listener->interrupted) != 0;
-    }
+    if (item->listener && item->events & HAWSER_IN)
+        deadline = listener_sleep(item->listener, set); /* an interrupt makes its descriptor readable */
     place->count = set->count - place->first;
     return deadline;
 }
@@ -159,8 +156,6 @@ static void item_disarm(struct polling *polling, size_t i) {
     }
     if (item->channel)
         channel_kick(item->channel);
-    if (item->listener && item->events & HAWSER_IN)
-        store_seq_cst(&item->listener->sleeper, 0);
 }
 
 /* Sleeps once; leaves in places[].ready which items are worth a check. Returns whether any is. */
@@ -177,8 +172,7 @@ static bool sleep_once(struct polling *polling) {
     bool overdue = hello != DEADLINE_NEVER && clock_now() >= hello, any = false;
     for (size_t i = 0; i < polling->n; i++) {
         item_disarm(polling, i);
-        polling->places[i].ready |= overdue || (polling->items[i].channel && load_relaxed(&polling->items[i].channel->interrupted)) ||
-                                    (polling->items[i].listener && load_relaxed(&polling->items[i].listener->interrupted));
+        polling->places[i].ready |= overdue || (polling->items[i].channel && load_relaxed(&polling->items[i].channel->interrupted));
         any |= polling->places[i].ready;
     }
     return any;
