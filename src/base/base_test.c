@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* Errors, deadlines, process identity, the lock, the table of system calls. */
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/lock.h"
+#include "base/process.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+static void *sentence_of_a_thread(void *unused) {
+    (void)unused;
+    return (void *)(hawser_explain()[0] == 0 ? "empty" : NULL);
+}
+
+static void test_sentences(void **state) {
+    (void)state;
+    pthread_t thread;
+    void *result;
+    assert_int_equal(error_set(-EPROTO, "%s at %d", "bad word", 7), -EPROTO);
+    assert_string_equal(hawser_explain(), "bad word at 7");
+    assert_int_equal(error_within(-EPROTO, "connect shm://a"), -EPROTO);
+    assert_string_equal(hawser_explain(), "connect shm://a: bad word at 7");
+    assert_int_equal(error_note(-EAGAIN, "later"), -EAGAIN);
+    assert_string_equal(hawser_explain(), "later");
+    assert_int_equal(error_within(-EAGAIN, "send"), -EAGAIN);
+    assert_string_equal(hawser_explain(), "send: later");
+    assert_string_equal(error_text(-ENOENT), error_text(ENOENT));
+    assert_true(error_text(ENOENT)[0] == 'n');
+    assert_int_equal(pthread_create(&thread, NULL, sentence_of_a_thread, NULL), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_non_null(result);
+}
+
+static void test_deadlines(void **state) {
+    (void)state;
+    assert_true(deadline_after(HAWSER_FOREVER) == DEADLINE_NEVER);
+    assert_true(deadline_after(HAWSER_NOW) == DEADLINE_PAST);
+    assert_true(deadline_after(INT64_MAX) == DEADLINE_NEVER);
+    int64_t before = clock_now(), deadline = deadline_after(1000);
+    assert_true(deadline >= before + 1000 && deadline <= clock_now() + 1000);
+}
+
+static void test_a_forked_child_is_another_process(void **state) {
+    (void)state;
+    uint32_t self = process_self();
+    assert_true(self != 0);
+    assert_int_equal(process_self(), self);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(process_self() == self || process_self() == 0);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static struct lock lock;
+static unsigned guarded;
+
+static void *add_many(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 100000; i++) {
+        lock_acquire(&lock);
+        guarded++;
+        lock_release(&lock);
+    }
+    return NULL;
+}
+
+static void test_the_lock_excludes(void **state) {
+    (void)state;
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, add_many, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(guarded, 400000);
+    assert_int_equal(lock.word, 0);
+}
+
+static int refuse_close(int fd) {
+    (void)fd;
+    return -EIO;
+}
+
+static void test_calls_are_counted_and_replaceable(void **state) {
+    (void)state;
+    uint64_t before = sys_calls_made;
+    assert_int_equal(sys_close(-1), -EBADF);
+    assert_int_equal(sys_calls_made - before, 1);
+    sys_table.close = refuse_close;
+    assert_int_equal(sys_close(-1), -EIO);
+    sys_table = sys_table_real;
+    struct rlimit limit;
+    assert_int_equal(sys_getrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_true(limit.rlim_cur > 3 && limit.rlim_cur <= limit.rlim_max);
+}
+
+static void test_an_old_kernel_refuses_the_new(void **state) {
+    (void)state;
+    sys_refuse_newer();
+    struct iovec vector = { .iov_base = (void *)"", .iov_len = 1 };
+    assert_int_equal(sys_pwritev2(1, &vector, 1, -1, RWF_NOSIGNAL), -EOPNOTSUPP);
+    assert_int_equal(sys_memfd_create("x", MFD_NOEXEC_SEAL), -EINVAL);
+    sys_table = sys_table_real;
+    int fd = sys_memfd_create("x", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    sys_close(fd);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_a_forked_child_is_another_process),
+        cmocka_unit_test(test_the_lock_excludes),
+        cmocka_unit_test(test_calls_are_counted_and_replaceable),
+        cmocka_unit_test(test_an_old_kernel_refuses_the_new),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
