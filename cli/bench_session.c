@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* What lasts for one command line: a private directory for every name that is made, the signals that could
+ * leave something behind, the progress bar. */
+
+#include "bench.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BAR_WIDTH 24
+
+int session_open(struct session *session, bool one_cpu) {
+    sigset_t set;
+    snprintf(session->directory, sizeof session->directory, "/tmp/hawser-bench-XXXXXX");
+    if (!mkdtemp(session->directory)) {
+        fprintf(stderr, "hawser bench: make a directory in /tmp: %s\n", strerror(errno));
+        return -errno;
+    }
+    /* hawser's own names too: what a killed side leaves goes with the directory */
+    setenv("HAWSER_RUNTIME_DIR", session->directory, 1);
+    signal(SIGCHLD, SIG_DFL); /* a parent may have left it ignored, and then children cannot be waited for */
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    session->progress = isatty(STDERR_FILENO);
+    cpus_choose(one_cpu, &session->cpus);
+    return 0;
+}
+
+void session_close(struct session *session) {
+    DIR *directory = opendir(session->directory);
+    struct dirent *entry;
+    while (directory && (entry = readdir(directory)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            unlinkat(dirfd(directory), entry->d_name, 0);
+    if (directory)
+        closedir(directory);
+    rmdir(session->directory);
+    if (session->progress)
+        fprintf(stderr, "\r\033[K");
+}
+
+void session_progress(const struct session *session, const char *what) {
+    if (!session->progress || session->samples_all == 0)
+        return;
+    size_t done = session->samples_all - session->samples_left;
+    char bar[BAR_WIDTH + 1];
+    size_t filled = done * BAR_WIDTH / session->samples_all;
+    memset(bar, '.', BAR_WIDTH);
+    memset(bar, '#', filled);
+    bar[BAR_WIDTH] = 0;
+    fprintf(stderr, "\r[%s] %3zu%% %s\033[K", bar, done * 100 / session->samples_all, what);
+}
