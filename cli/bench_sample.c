@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 #define SIDES 2
+#define DEATH_FOLLOWS_NS 100000000
 
 struct sides {
     pid_t pids[SIDES]; /* 0: none, or reaped */
-    const char *sentence; /* the first failure */
     int failed;        /* errno of it, 0: none */
     char text[SENTENCE_MAX];
 };
@@ -49,14 +49,14 @@ static void note_failure(struct sides *sides, const struct board *board, int sid
     const struct side_report *report = &board->reports[side];
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return;
-    if (report->error != 0 && report->sentence[0])
-        snprintf(sides->text, sizeof sides->text, "%s failed: %.400s", side_name(side), report->sentence);
-    else if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status))
         snprintf(sides->text, sizeof sides->text, "%s died of signal %d (%s)", side_name(side), WTERMSIG(status),
                  strsignal(WTERMSIG(status)));
+    else if (report->error != 0 && report->sentence[0])
+        snprintf(sides->text, sizeof sides->text, "%s failed: %.400s", side_name(side), report->sentence);
     else
         snprintf(sides->text, sizeof sides->text, "%s ended early without a word", side_name(side));
-    sides->failed = report->error ? report->error : -ECHILD;
+    sides->failed = !WIFSIGNALED(status) && report->error ? report->error : -ECHILD;
 }
 
 static void reap(struct sides *sides, const struct board *board) {
@@ -80,11 +80,18 @@ static void kill_all(struct sides *sides) {
         }
 }
 
-/* What a side says of its peer's death ("connection reset") is less telling than the death itself. */
+/* What a side says of its peer's death ("connection reset") is less telling than the death itself, which is
+ * seen a moment later: a dying process's descriptors are closed first. */
 static void prefer_death(struct sides *sides, const struct board *board) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
     for (int side = 0; side < SIDES; side++) {
         int status;
-        if (sides->pids[side] > 0 && waitpid(sides->pids[side], &status, WNOHANG) == sides->pids[side]) {
+        if (sides->pids[side] <= 0)
+            continue;
+        sigtimedwait(&set, NULL, &(struct timespec){ .tv_nsec = DEATH_FOLLOWS_NS });
+        if (waitpid(sides->pids[side], &status, WNOHANG) == sides->pids[side]) {
             sides->pids[side] = 0;
             if (WIFSIGNALED(status))
                 note_failure(sides, board, side, status);
