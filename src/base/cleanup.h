@@ -24,8 +24,8 @@ static inline int steal_fd(int *fd) {
 }
 
 #define steal_pointer(P)              \
-    ({                                \
+    (__extension__({                  \
         __typeof__(*(P)) stolen_ = *(P); \
         *(P) = NULL;                  \
         stolen_;                      \
-    })
+    }))

@@ -28,9 +28,15 @@ int name_resolve(const struct address *address, char *ret_path, size_t capacity)
 /* Checks the directory of an absolute path: -EACCES with a sentence. */
 int name_check_directory(const char *path);
 
-/* Takes path for a listening Unix socket of `type` (SOCK_SEQPACKET, SOCK_STREAM): binds a temporary name beside it, listens,
- * flocks the directory, probes the old name (-EADDRINUSE when a live listener answers), renames over it. mode: 0600
- * or 0666. The descriptor is non-blocking. */
+/* Bytes of path before its last slash (the slash itself for one in the root). */
+size_t name_directory_length(const char *path);
+
+/* What a name is called while it is being taken, always under the directory's lock. */
+#define NAME_TEMPORARY ".hawser-new"
+
+/* Takes path for a listening Unix socket of `type` (SOCK_SEQPACKET, SOCK_STREAM): flocks the directory, binds a temporary name beside
+ * it, listens, probes the old name (-EADDRINUSE when a live listener answers), renames over it. mode: 0600
+ * or 0666. The descriptor is non-blocking; a SOCK_SEQPACKET one has SO_PASSCRED. */
 int name_take_socket(const char *path, int type, mode_t mode, struct name *ret_name, int *ret_fd);
 
 /* Unlinks the name if it still is ours, under the lock. */
@@ -39,3 +45,7 @@ void name_release(struct name *name);
 /* Connects a non-blocking, close-on-exec Unix socket to path; path[0] == '@' means abstract. Waits for a listener up to the
  * deadline by trying again; -ETIMEDOUT with a sentence, -EAGAIN with DEADLINE_PAST. Does not check who listens. */
 int name_connect_socket(const char *path, int type, int64_t deadline, int *ret_fd);
+
+/* Between two tries: sleeps a little longer each time, up to 20 ms, never past the deadline. Begin with NAME_NAP_NS. */
+#define NAME_NAP_NS INT64_C(1000000)
+void name_nap(int64_t *nap_ns, int64_t deadline);

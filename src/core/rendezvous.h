@@ -38,5 +38,8 @@ int rendezvous_pair(const struct transport *self, const struct options *options,
 int rendezvous_begin(struct link *link);
 void rendezvous_refuse(int fd, int error);
 
+/* The sentence of a REFUSE, without what could harm a terminal. */
+void rendezvous_sentence(const struct packet *packet, char *ret_sentence, size_t capacity);
+
 /* A HELLO that arrived on a link that had none yet (pair). */
 int rendezvous_hello(struct link *link, struct packet *packet);

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* Taking and giving back a name. Everything that changes a name happens under a flock of its directory, so at most one process
+ * at a time is between looking at a name and replacing it. The kernel drops the lock of one that is killed; what such a
+ * one leaves is its temporary name, which the next taker removes, and its name, which refuses connections and is
+ * renamed over. A name is put in place only once its socket listens: who finds it can connect. */
+
+#include "core/name.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "wait/sleeper.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LOCK_PATIENCE_NS INT64_C(2000000000) /* others that can read the directory could hold its lock for ever */
+#define NAP_LAST_NS INT64_C(20000000)
+#define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
+
+void name_nap(int64_t *nap_ns, int64_t deadline) {
+    struct pollfd none[1];
+    struct sleep_set set = { .fds = none };
+    sleep_until(&set, waker_self(), deadline_earlier(clock_now() + *nap_ns, deadline));
+    *nap_ns = *nap_ns * 2 > NAP_LAST_NS ? NAP_LAST_NS : *nap_ns * 2;
+}
+
+static bool past(int64_t deadline) {
+    return deadline == DEADLINE_PAST || (deadline != DEADLINE_NEVER && clock_now() >= deadline);
+}
+
+static socklen_t socket_address(const char *path, struct sockaddr_un *ret_address) {
+    size_t length = strnlen(path, sizeof ret_address->sun_path - 1);
+    memset(ret_address, 0, sizeof *ret_address);
+    ret_address->sun_family = AF_UNIX;
+    memcpy(ret_address->sun_path, path, length);
+    if (path[0] != '@')
+        return (socklen_t)sizeof *ret_address;
+    ret_address->sun_path[0] = 0; /* abstract: the name is as long as it says, without a NUL */
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+}
+
+static int socket_new(int type, int *ret_fd) {
+    int fd = sys_socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return error_set(fd, "cannot make a Unix socket: %s", error_text(fd));
+    *ret_fd = fd;
+    return 0;
+}
+
+/* ---- The directory ---- */
+
+static int directory_lock(int directory, int64_t patience_ns) {
+    int64_t nap_ns = NAME_NAP_NS, deadline = clock_now() + patience_ns;
+    for (;;) {
+        int error = sys_flock(directory, LOCK_EX | LOCK_NB);
+        if (error != -EINTR && error != -EWOULDBLOCK)
+            return error;
+        if (past(deadline))
+            return -EBUSY;
+        name_nap(&nap_ns, deadline);
+    }
+}
+
+static int directory_open(const char *path, int *ret_directory) {
+    char text[sizeof(((struct name *)0)->path)];
+    size_t length = name_directory_length(path);
+    memcpy(text, path, length);
+    text[length] = 0;
+    int directory = sys_openat(AT_FDCWD, text, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (directory < 0)
+        return error_set(directory, "cannot open the directory \"%s\": %s", text, error_text(directory));
+    *ret_directory = directory;
+    return 0;
+}
+
+/* A directory that another user can write could have its temporary name exchanged before the chmod. */
+static int directory_check(int directory, const char *path) {
+    struct stat status;
+    int error = sys_fstat(directory, &status);
+    if (error < 0)
+        return error_set(error, "cannot look at the directory of \"%s\": %s", path, error_text(error));
+    if (status.st_uid != geteuid() && status.st_uid != 0)
+        return error_set(-EACCES, "the directory of \"%s\" belongs to uid %u, you are uid %u", path, status.st_uid, geteuid());
+    if (status.st_mode & (S_IWGRP | S_IWOTH))
+        return error_set(-EACCES, "the directory of \"%s\" can be written by others than its owner", path);
+    return 0;
+}
+
+/* ---- Taking ---- */
+
+/* Does somebody listen there? 0: no; the name is free or dead. */
+static int probe(const char *path, int type) {
+    struct sockaddr_un address;
+    cleanup_fd fd = -1;
+    int error = socket_new(type, &fd);
+    if (error)
+        return error;
+    do
+        error = sys_connect(fd, (struct sockaddr *)&address, socket_address(path, &address));
+    while (error == -EINTR);
+    if (error == -ECONNREFUSED || error == -ENOENT)
+        return 0;
+    if (error == -ENOMEM || error == -ENOBUFS)
+        return error_set(-ENOMEM, "no memory to ask whether somebody listens at \"%s\"", path);
+    return error_set(-EADDRINUSE, "\"%s\" is taken: a listener lives there", path); /* also when its backlog is full */
+}
+
+static int check_old(int directory, const char *path, int type) {
+    struct stat status;
+    int error = sys_fstatat(directory, strrchr(path, '/') + 1, &status, AT_SYMLINK_NOFOLLOW);
+    if (error == -ENOENT)
+        return 0;
+    if (error < 0)
+        return error_set(error, "cannot look at \"%s\": %s", path, error_text(error));
+    if (!S_ISSOCK(status.st_mode))
+        return error_set(-EADDRINUSE, "\"%s\" is taken: it is no socket; remove it or choose another name", path);
+    return probe(path, type);
+}
+
+static int bind_temporary(int fd, int directory, const char *temporary, mode_t mode, struct name *name) {
+    struct sockaddr_un address;
+    struct stat status;
+    const char *base = NAME_TEMPORARY;
+    int error = sys_unlinkat(directory, base, 0); /* of a taker that was killed */
+    if (error < 0 && error != -ENOENT)
+        return error;
+    error = sys_bind(fd, (struct sockaddr *)&address, socket_address(temporary, &address));
+    if (error < 0)
+        return error;
+    error = sys_fchmodat(directory, base, mode, 0);
+    if (error >= 0)
+        error = sys_fstatat(directory, base, &status, AT_SYMLINK_NOFOLLOW);
+    if (error >= 0)
+        error = sys_listen(fd, BACKLOG);
+    if (error >= 0) {
+        name->device = status.st_dev;
+        name->inode = status.st_ino;
+    }
+    return error;
+}
+
+static int put_in_place(int fd, int directory, int type, mode_t mode, struct name *name) {
+    char temporary[sizeof name->path + sizeof NAME_TEMPORARY + 1];
+    size_t length = name_directory_length(name->path);
+    const char *base = strrchr(name->path, '/') + 1;
+    snprintf(temporary, sizeof temporary, "%.*s/%s", length == 1 ? 0 : (int)length, name->path, NAME_TEMPORARY);
+    int error = check_old(directory, name->path, type);
+    if (error)
+        return error;
+    error = bind_temporary(fd, directory, temporary, mode, name);
+    if (error >= 0)
+        error = sys_renameat(directory, NAME_TEMPORARY, directory, base);
+    if (error < 0) {
+        sys_unlinkat(directory, NAME_TEMPORARY, 0);
+        return error_set(error, "cannot take the name \"%s\": %s", name->path, error_text(error));
+    }
+    name->taken = true;
+    return 0;
+}
+
+int name_take_socket(const char *path, int type, mode_t mode, struct name *ret_name, int *ret_fd) {
+    static const int on = 1;
+    cleanup_fd fd = -1, directory = -1;
+    struct name name = { 0 };
+    if (strlen(path) >= sizeof name.path || name_directory_length(path) + sizeof NAME_TEMPORARY >= sizeof name.path)
+        return error_set(-ENAMETOOLONG, "the path \"%s\" is over-long", path);
+    memcpy(name.path, path, strlen(path) + 1);
+    int error = directory_open(path, &directory);
+    if (!error)
+        error = directory_check(directory, path);
+    if (!error)
+        error = socket_new(type, &fd);
+    if (error)
+        return error;
+    if (type == SOCK_SEQPACKET)
+        error = sys_setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on); /* before anybody can send */
+    if (error >= 0)
+        error = directory_lock(directory, LOCK_PATIENCE_NS);
+    if (error < 0)
+        return error_set(error, "cannot lock the directory of \"%s\": %s", path, error_text(error));
+    error = put_in_place(fd, directory, type, mode, &name);
+    sys_flock(directory, LOCK_UN); /* closing would not do: a child forked meanwhile holds it too */
+    if (error)
+        return error;
+    *ret_name = name;
+    *ret_fd = steal_fd(&fd);
+    return 0;
+}
+
+void name_release(struct name *name) {
+    cleanup_fd directory = -1;
+    struct stat status;
+    if (!name->taken)
+        return;
+    name->taken = false;
+    if (directory_open(name->path, &directory) < 0)
+        return;
+    const char *base = strrchr(name->path, '/') + 1;
+    directory_lock(directory, LOCK_PATIENCE_NS); /* without it too: better a rare race than a name left behind */
+    if (sys_fstatat(directory, base, &status, AT_SYMLINK_NOFOLLOW) >= 0 && status.st_dev == name->device &&
+        status.st_ino == name->inode)
+        sys_unlinkat(directory, base, 0);
+    sys_flock(directory, LOCK_UN);
+}
+
+/* ---- Connecting ---- */
+
+static int refused(const char *path) {
+    struct stat status;
+    if (path[0] == '/' && sys_fstatat(AT_FDCWD, path, &status, 0) >= 0)
+        return error_set(-EACCES, "permission denied: listener allows uid %u, you are uid %u", status.st_uid, geteuid());
+    return error_set(-EACCES, "permission denied: \"%s\" lies where uid %u may not look", path, geteuid());
+}
+
+static int give_up(const char *path, int error, int64_t deadline) {
+    if (deadline == DEADLINE_PAST)
+        return error_set(-EAGAIN, "no listener at \"%s\" (%s)", path, error_text(error));
+    return error_set(-ETIMEDOUT, "no listener appeared at \"%s\" in time (%s)", path, error_text(error));
+}
+
+int name_connect_socket(const char *path, int type, int64_t deadline, int *ret_fd) {
+    struct sockaddr_un address;
+    socklen_t length = socket_address(path, &address);
+    int64_t nap_ns = NAME_NAP_NS;
+    cleanup_fd fd = -1;
+    int error = socket_new(type, &fd);
+    if (error)
+        return error;
+    for (;;) {
+        do
+            error = sys_connect(fd, (struct sockaddr *)&address, length);
+        while (error == -EINTR);
+        if (error >= 0)
+            break;
+        if (error == -EACCES || error == -EPERM)
+            return refused(path);
+        if (error == -EPROTOTYPE)
+            return error_set(-EPROTO, "who listens at \"%s\" speaks another kind of socket: the mechanism is not the listener's", path);
+        if (error != -ENOENT && error != -ECONNREFUSED && error != -EAGAIN)
+            return error_set(error, "cannot connect to \"%s\": %s", path, error_text(error));
+        if (past(deadline))
+            return give_up(path, error, deadline);
+        name_nap(&nap_ns, deadline);
+    }
+    *ret_fd = steal_fd(&fd);
+    return 0;
+}

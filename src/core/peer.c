@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* The peer's death and its notes. Order matters at the end: what the peer sent before it went is read first, and only
+ * then `gone` is set, so that who sees `gone` has seen everything. `lock` lets one half drain at a time. */
+
+#include "core/peer.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "core/rendezvous.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define NOTES_AT_ONCE 64 /* a peer that never stops sending notes must not keep us here */
+#define DRAINS_OF_THE_DEAD 16 /* more than any socket's buffer holds */
+
+enum drained {
+    DRAINED_EMPTY, /* nothing more, for now */
+    DRAINED_MORE,  /* the bound was reached */
+    DRAINED_STUCK, /* a note needs descriptors and there are none */
+    DRAINED_END,   /* hang-up */
+};
+
+void peer_init(struct peer *peer) {
+    memset(peer, 0, sizeof *peer);
+    peer->socket = peer->pidfd = -1;
+    peer->pid = -1;
+    peer->uid = (uid_t)-1;
+    peer->gid = (gid_t)-1;
+}
+
+void peer_deinit(struct peer *peer) {
+    cleanup_close(&peer->socket);
+    cleanup_close(&peer->pidfd);
+    peer->socket = peer->pidfd = -1;
+}
+
+void peer_know(struct peer *peer, pid_t pid, uid_t uid, gid_t gid) {
+    peer->pid = pid;
+    peer->uid = uid;
+    peer->gid = gid;
+    int pidfd = pid > 0 ? sys_pidfd_open(pid, 0) : -1;
+    peer->pidfd = pidfd >= 0 ? pidfd : -1;
+    store_release(&peer->known, 1); /* pairs with known_pidfd and the readers of pid, uid and gid */
+}
+
+/* The other half may just be filling it in. */
+static int known_pidfd(const struct peer *peer) {
+    return load_acquire(&peer->known) ? peer->pidfd : -1; /* pairs with peer_know */
+}
+
+void peer_sleep(const struct peer *peer, struct sleep_set *set) {
+    if (load_seq_cst(&peer->gone)) /* both would be ready for ever */
+        return;
+    sleep_add(set, peer->socket, POLLIN);
+    sleep_add(set, known_pidfd(peer), POLLIN);
+}
+
+static void take_ack(struct link *link, uint64_t value) {
+    /* Only the drainer writes it. A count that runs ahead of what was sent hurts nobody but the liar's link. */
+    if (value > load_relaxed(&link->peer.acked))
+        store_release(&link->peer.acked, value); /* pairs with the readers of acked */
+}
+
+static void refused(struct link *link, const struct packet *packet) {
+    char sentence[OFFER_DATA];
+    rendezvous_sentence(packet, sentence, sizeof sentence);
+    link_break(link, "it refused: %s", sentence);
+}
+
+static void take_own(struct link *link, struct packet *packet) {
+    struct offer offer;
+    int error = packet_offer(packet, 0, &offer);
+    if (error || !link->transport->note) {
+        link_break(link, "an unexpected note of type %u and %zu bytes", packet->note.type, packet->size);
+        if (!error)
+            offer_close(&offer);
+        return;
+    }
+    error = link->transport->note(link, &packet->note, &offer);
+    offer_close(&offer);
+    if (error < 0 && !link_broken(link))
+        link_break(link, "a bad note of type %u", packet->note.type);
+}
+
+static void take_note(struct link *link, struct packet *packet) {
+    uint32_t type = packet->note.type;
+    if (type == NOTE_RING)
+        return;
+    if (type == NOTE_ACK)
+        take_ack(link, packet->note.value);
+    else if (type == NOTE_HELLO)
+        rendezvous_hello(link, packet);
+    else if (type == NOTE_REFUSE)
+        refused(link, packet);
+    else if (type >= NOTE_OWN)
+        take_own(link, packet);
+    else
+        link_break(link, "a note of unknown type %u", type);
+    link_news(link);
+}
+
+/* Takes the packet off; descriptors that came with it stay in the kernel and die there. */
+static enum drained discard(int fd) {
+    ssize_t n;
+    do
+        n = sys_recv(fd, NULL, 0, MSG_DONTWAIT);
+    while (n == -EINTR);
+    return DRAINED_MORE;
+}
+
+/* What kind of note comes next, without touching its descriptors. */
+static enum drained look_ahead(int fd, struct note *ret_note) {
+    for (unsigned tries = 0; tries < 4; tries++) {
+        ssize_t n = sys_recv(fd, ret_note, sizeof *ret_note, MSG_PEEK | MSG_DONTWAIT);
+        if (n == -EAGAIN || n == -ENOMEM || n == -ENOBUFS)
+            return DRAINED_EMPTY;
+        if (n == 0)
+            return DRAINED_END;
+        if (n > 0 && (size_t)n < sizeof *ret_note)
+            ret_note->type = 0; /* malformed, as type 0 is */
+        if (n > 0)
+            return DRAINED_MORE;
+        /* -EINTR; or -ECONNRESET, told once when the peer closed with notes of ours unread: its own are still here */
+    }
+    return DRAINED_EMPTY;
+}
+
+/* With descriptors: they are duplicated by a peek first, so that the note can stay where it is if there are none free. */
+static enum drained drain_rich(struct link *link) {
+    struct packet packet;
+    int error = packet_receive(link->peer.socket, true, &packet);
+    if (error == -EPROTO) {
+        link_break(link, "%s", error_sentence());
+        return discard(link->peer.socket);
+    }
+    if (error)
+        return error == -EPIPE ? DRAINED_MORE : DRAINED_EMPTY;
+    if (packet.starved) {
+        packet_close(&packet);
+        store_seq_cst(&link->peer.starved, 1);
+        return DRAINED_STUCK;
+    }
+    store_seq_cst(&link->peer.starved, 0);
+    discard(link->peer.socket);
+    take_note(link, &packet);
+    packet_close(&packet);
+    return DRAINED_MORE;
+}
+
+static enum drained drain_one(struct link *link) {
+    struct packet packet;
+    enum drained drained = look_ahead(link->peer.socket, &packet.note);
+    if (drained != DRAINED_MORE)
+        return drained;
+    uint32_t type = packet.note.type;
+    if (load_relaxed(&link->broken))
+        return discard(link->peer.socket);
+    if (type == NOTE_HELLO || type == NOTE_REFUSE || type >= NOTE_OWN)
+        return drain_rich(link);
+    packet.size = 0;
+    packet.n_fds = 0;
+    discard(link->peer.socket);
+    take_note(link, &packet);
+    return DRAINED_MORE;
+}
+
+static void set_gone(struct link *link) {
+    if (exchange_seq_cst(&link->peer.gone, 1) == 0)
+        link_news(link);
+}
+
+static enum drained drain(struct link *link, unsigned notes) {
+    enum drained drained = DRAINED_MORE;
+    if (link->peer.socket < 0)
+        return DRAINED_EMPTY;
+    lock_acquire(&link->peer.lock);
+    for (unsigned i = 0; i < notes && drained == DRAINED_MORE; i++)
+        drained = drain_one(link);
+    lock_release(&link->peer.lock);
+    if (drained == DRAINED_END)
+        set_gone(link);
+    return drained;
+}
+
+void peer_drain(struct link *link) { drain(link, NOTES_AT_ONCE); }
+
+static void drain_dead(struct link *link) {
+    drain(link, NOTES_AT_ONCE * DRAINS_OF_THE_DEAD);
+    set_gone(link);
+}
+
+bool peer_woken(struct link *link, int fd, short revents) {
+    struct peer *peer = &link->peer;
+    if (fd < 0)
+        return false;
+    if (fd == known_pidfd(peer)) {
+        drain_dead(link);
+        return true;
+    }
+    if (fd != peer->socket)
+        return false;
+    if (revents & (POLLHUP | POLLERR | POLLNVAL))
+        drain_dead(link);
+    else
+        drain(link, NOTES_AT_ONCE);
+    return true;
+}
+
+int peer_look(struct link *link) {
+    static const struct timespec at_once = { 0, 0 };
+    struct pollfd fds[2];
+    struct sleep_set set = { .fds = fds };
+    peer_sleep(&link->peer, &set);
+    if (set.count > 0 && sys_ppoll(set.fds, set.count, &at_once, NULL) > 0)
+        for (unsigned i = 0; i < set.count; i++)
+            if (fds[i].revents)
+                peer_woken(link, fds[i].fd, fds[i].revents);
+    return (int)load_seq_cst(&link->peer.gone);
+}
+
+int peer_note(struct peer *peer, uint32_t type, uint64_t value, const void *data, size_t size, const int *fds, unsigned n) {
+    struct note note = { .type = type, .value = value };
+    if (peer->socket < 0)
+        return -EPIPE;
+    if (size > OFFER_DATA)
+        return -EINVAL;
+    return packet_send(peer->socket, &note, NULL, 0, data, size, fds, n);
+}
+
+int peer_ring(struct peer *peer) {
+    int error = -ENOMEM;
+    for (unsigned tries = 0; tries < 8 && error == -ENOMEM; tries++) /* a ring that is lost may be waited for without end */
+        error = peer_note(peer, NOTE_RING, 0, NULL, 0, NULL, 0);
+    return error == -EAGAIN ? 0 : error;
+}

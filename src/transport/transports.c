@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* The table of mechanisms: the one place that names them all. */
+
+#include "core/transport.h"
+
+const struct transport *const transports[] = {
+    NULL,
+};
