@@ -5,6 +5,8 @@
 
 #include "core/transport.h"
 
+extern const struct transport transport_shm;
+
 const struct transport *const transports[] = {
-    NULL,
+    &transport_shm, NULL,
 };

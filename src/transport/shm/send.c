@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* The sending half: small messages into the ring, larger ones into the pool, the largest into memfds of their own. Loans live
+ * in the pool (or such a memfd), and ring room for their commits is set aside when they are lent. */
+
+#include "transport/shm/shm.h"
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#include <errno.h>
+
+#define BATCH 4096u /* bytes of a batch after which the reader gets to see it */
+#define QUOTA_UNMET (UINT64_C(1) << 30)
+
+void sender_init(struct shm_link *shm) {
+    struct shm_sender *sender = &shm->sender;
+    uint64_t size = shm->link.options.ring;
+    ring_writer_init(&sender->ring, segment_ring(&shm->own), size);
+    sender->inline_max = ring_inline_max(size);
+}
+
+static void loan_drop(struct shm_link *shm, struct shm_loan *loan) {
+    if (loan->slot == POOL_NONE) {
+        memory_unmap(&loan->memory);
+        sys_close(loan->fd);
+        shm->sender.own_lent = false;
+    } else {
+        pool_free(shm->sender.pool, loan->slot);
+    }
+    *loan = (struct shm_loan){ 0 };
+    shm->sender.n_loans--;
+}
+
+void sender_deinit(struct shm_link *shm, bool owner) {
+    struct shm_sender *sender = &shm->sender;
+    for (unsigned i = 0; i < SHM_LOANS; i++) {
+        struct shm_loan *loan = &sender->loans[i];
+        if (loan->data && loan->slot == POOL_NONE) {
+            if (owner)
+                memory_unmap(&loan->memory);
+            sys_close(loan->fd);
+        }
+    }
+    if (sender->pool)
+        pool_writer_deinit(sender->pool, owner);
+    memory_free(sender->pool);
+}
+
+bool sender_meet(struct shm_link *shm) {
+    struct shm_sender *sender = &shm->sender;
+    if (sender->peer)
+        return true;
+    if (!load_acquire(&shm->met)) /* pairs with the release in meet */
+        return false;
+    sender->peer = segment_of(&shm->view.memory);
+    sender->ring.peer = sender->peer;
+    sender->light = shm->light;
+    return true;
+}
+
+static int peer_gone(void) { return error_note(-EPIPE, "send: the peer is gone"); }
+
+/* What ends sending: a broken link, a peer that closed or died. */
+static inline int sender_check(struct shm_link *shm) {
+    if (unlikely(load_relaxed(&shm->link.broken)))
+        return link_broken(&shm->link);
+    if (likely(shm->sender.peer || sender_meet(shm)) && unlikely(load_relaxed(&shm->sender.peer->state) >= SHM_CLOSED))
+        return peer_gone();
+    return unlikely(load_relaxed(&shm->link.peer.gone)) ? peer_gone() : 0;
+}
+
+static int sender_fault(struct shm_link *shm, const char *fault) {
+    return link_break(&shm->link, "the peer broke the protocol: %s", fault);
+}
+
+static inline int claim(struct shm_link *shm, uint64_t size, uint8_t **ret_body) {
+    struct shm_sender *sender = &shm->sender;
+    int r = ring_claim(&sender->ring, size, ring_spare(sender->n_loans), ret_body);
+    return unlikely(r == -EPROTO) ? sender_fault(shm, sender->ring.fault) : r;
+}
+
+struct shm_seen sender_look(const struct shm_sender *sender) {
+    if (!sender->peer)
+        return (struct shm_seen){ 0 };
+    return (struct shm_seen){ .freed = load_acquire(&sender->peer->freed),
+                              .released = load_acquire(&sender->peer->released),
+                              .taken = load_acquire(&sender->peer->taken) };
+}
+
+/* ---- The pool ---- */
+
+static int pool_get(struct shm_link *shm) {
+    struct shm_sender *sender = &shm->sender;
+    if (sender->pool)
+        return 0;
+    sender->pool = memory_resize(NULL, sizeof *sender->pool);
+    if (!sender->pool)
+        return error_set(-ENOMEM, "send: no memory");
+    uint64_t quota = sender->peer ? shm->view.pool_quota : QUOTA_UNMET;
+    uint64_t budget = shm->link.options.pool;
+    pool_writer_init(sender->pool, budget < quota ? budget : quota);
+    return 0;
+}
+
+/* Adds a pool memfd and tells the peer, in one batch with what follows. */
+static int pool_extend(struct shm_link *shm, uint64_t size) {
+    struct pool_writer *pool = shm->sender.pool;
+    struct shm_chunk chunk;
+    cleanup_fd fd = -1;
+    uint8_t *body;
+    int r = claim(shm, 2 * sizeof chunk + sizeof(struct shm_descriptor), &body); /* for this record and a descriptor */
+    if (r == 0)
+        r = pool_grow(pool, size, &fd, &chunk);
+    if (r < 0)
+        return r;
+    r = carrier_send(shm, &fd, 1);
+    if (r == 0)
+        r = claim(shm, sizeof chunk, &body);
+    if (r < 0) {
+        pool_ungrow(pool);
+        return r;
+    }
+    memcpy(body, &chunk, sizeof chunk);
+    ring_append(&shm->sender.ring, SHM_CHUNK, sizeof chunk);
+    ring_publish(&shm->sender.ring);
+    wake_receiver(shm);
+    return 0;
+}
+
+/* Room in the pool, adding to it where the budget allows. -ENOBUFS: never in the pool. */
+static int pool_room(struct shm_link *shm, uint64_t size, uint16_t *ret_slot, uint8_t **ret_data) {
+    int r = pool_get(shm);
+    if (r < 0)
+        return r;
+    struct pool_writer *pool = shm->sender.pool;
+    r = pool_reap(pool, shm->sender.peer);
+    if (r < 0)
+        return sender_fault(shm, pool->fault);
+    r = pool_allocate(pool, size, ret_slot, ret_data);
+    if (r == 0 || pool->n_free_slots == 0 || !pool_can_grow(pool, size))
+        return r;
+    int grown = pool_extend(shm, size);
+    if (grown == 0)
+        return pool_allocate(pool, size, ret_slot, ret_data);
+    /* What cannot be had now may come back from the reader; that is to be waited for. */
+    return r == -EAGAIN && pool->sent > 0 && grown != -EPROTO && grown != -EPIPE ? -EAGAIN : grown;
+}
+
+static void put_descriptor(struct shm_link *shm, uint8_t *body, uint32_t kind, const struct shm_descriptor *descriptor) {
+    memcpy(body, descriptor, sizeof *descriptor);
+    ring_append(&shm->sender.ring, kind, sizeof *descriptor);
+}
+
+static int send_pool(struct shm_link *shm, const hawser_message *message, const struct descriptors *fds) {
+    uint8_t *body, *data;
+    uint16_t slot;
+    int r = claim(shm, sizeof(struct shm_descriptor), &body);
+    if (r == 0)
+        r = pool_room(shm, message->size, &slot, &data);
+    if (r < 0)
+        return r;
+    r = claim(shm, sizeof(struct shm_descriptor), &body); /* the pool's growth may have moved it */
+    if (r == 0 && fds && fds->n > 0)
+        r = carrier_send(shm, fds->fds, (unsigned)fds->n);
+    if (r < 0) {
+        pool_free(shm->sender.pool, slot);
+        return r;
+    }
+    memcpy(data, message->data, message->size);
+    struct shm_descriptor descriptor = pool_send(shm->sender.pool, slot, message->size);
+    descriptor.fds = fds ? (uint16_t)fds->n : 0;
+    put_descriptor(shm, body, SHM_POOL, &descriptor);
+    return 0;
+}
+
+/* ---- Memfds of their own: one at a time, as each is as large as the pool. ---- */
+
+static int own_free(struct shm_link *shm) {
+    struct shm_sender *sender = &shm->sender;
+    if (sender->own_lent)
+        return -EAGAIN;
+    if (sender->own_message == 0)
+        return 0;
+    uint64_t taken = sender->peer ? load_acquire(&sender->peer->taken) : 0;
+    if (taken > load_relaxed(&sender->ring.messages))
+        return sender_fault(shm, "it took more messages than were sent");
+    return taken >= sender->own_message ? 0 : -EAGAIN;
+}
+
+static int own_publish(struct shm_link *shm, int fd, uint64_t size, const struct descriptors *fds, uint64_t spare) {
+    int all[CARRIER_MAX] = { fd };
+    unsigned n = fds ? (unsigned)fds->n : 0;
+    for (unsigned i = 0; i < n; i++)
+        all[i + 1] = fds->fds[i];
+    struct ring_writer *ring = &shm->sender.ring;
+    uint8_t *body;
+    int r = ring_claim(ring, sizeof(struct shm_descriptor), spare, &body);
+    if (r == 0)
+        r = carrier_send(shm, all, n + 1);
+    if (r < 0)
+        return r == -EPROTO ? sender_fault(shm, ring->fault) : r;
+    struct shm_descriptor descriptor = { .size = size, .fds = (uint16_t)n };
+    put_descriptor(shm, body, SHM_OWN, &descriptor);
+    shm->sender.own_message = load_relaxed(&ring->messages);
+    return 0;
+}
+
+static int send_own(struct shm_link *shm, const hawser_message *message, const struct descriptors *fds) {
+    uint8_t *body;
+    int r = own_free(shm);
+    if (r == 0)
+        r = claim(shm, sizeof(struct shm_descriptor), &body);
+    if (r < 0)
+        return r;
+    cleanup_fd fd = -1;
+    r = memory_message(message->size, &fd);
+    if (r == 0)
+        r = memory_fill(fd, message->data, message->size);
+    if (r == 0)
+        r = memory_seal(fd, message->size);
+    if (r < 0)
+        return r;
+    return own_publish(shm, fd, message->size, fds, ring_spare(shm->sender.n_loans));
+}
+
+/* ---- Sending ---- */
+
+static int send_inline_fds(struct shm_link *shm, const hawser_message *message, const struct descriptors *fds) {
+    struct shm_fds_prefix prefix = { .count = (uint32_t)fds->n };
+    uint8_t *body;
+    int r = claim(shm, sizeof prefix + message->size, &body);
+    if (r == 0)
+        r = carrier_send(shm, fds->fds, (unsigned)fds->n);
+    if (r < 0)
+        return r;
+    memcpy(body, &prefix, sizeof prefix);
+    ring_copy(body + sizeof prefix, message->data, message->size);
+    ring_append(&shm->sender.ring, SHM_DATA_FDS, sizeof prefix + message->size);
+    return 0;
+}
+
+static int send_other(struct shm_link *shm, const hawser_message *message, const struct descriptors *fds) {
+    if (message->size <= shm->sender.inline_max)
+        return send_inline_fds(shm, message, fds);
+    if (message->size > SHM_SIZE_MASK)
+        return error_set(-EMSGSIZE, "send: a message of over 2^56 bytes");
+    int r = send_pool(shm, message, fds);
+    return r == -ENOBUFS ? send_own(shm, message, fds) : r;
+}
+
+static inline int send_one(struct shm_link *shm, const hawser_message *message, const struct descriptors *fds) {
+    uint8_t *body;
+    if (unlikely(message->size > shm->sender.inline_max || (fds && fds->n > 0)))
+        return send_other(shm, message, fds);
+    int r = claim(shm, message->size, &body);
+    if (unlikely(r < 0))
+        return r;
+    ring_copy(body, message->data, message->size);
+    ring_append(&shm->sender.ring, SHM_DATA, message->size);
+    return 0;
+}
+
+/* No room: notes what the reader looked like before a last try, so that arm can tell whether anything changed since. */
+static __attribute__((noinline)) int send_again(struct shm_link *shm, const hawser_message *message, const struct descriptors *fds) {
+    if (!shm->sender.peer)
+        wake_drain(shm); /* the peer's hello may wait; it has the cursors */
+    sender_meet(shm);
+    struct shm_seen seen = sender_look(&shm->sender);
+    int r = send_one(shm, message, fds);
+    if (r == -EAGAIN)
+        shm->sender.seen = seen;
+    return r;
+}
+
+int shm_send(struct link *link, const hawser_message *messages, size_t n, const struct descriptors *fds, bool sync, size_t *ret_sent) {
+    struct shm_link *shm = shm_of(link);
+    struct ring_writer *ring = &shm->sender.ring;
+    (void)sync; /* what was taken always stands in the peer's segment */
+    int r = sender_check(shm);
+    if (unlikely(r < 0))
+        return r;
+    size_t sent = 0;
+    for (; sent < n; sent++) {
+        r = send_one(shm, &messages[sent], fds);
+        if (unlikely(r == -EAGAIN && sent == 0))
+            r = send_again(shm, &messages[0], fds);
+        if (unlikely(r < 0))
+            break;
+        if (ring->write - shm->sender.published >= BATCH) {
+            ring_publish(ring);
+            shm->sender.published = ring->write;
+        }
+    }
+    if (unlikely(sent == 0))
+        return r;
+    ring_publish(ring);
+    shm->sender.published = ring->write;
+    wake_receiver(shm);
+    *ret_sent = sent;
+    return 0;
+}
+
+int shm_room(struct link *link) {
+    struct shm_link *shm = shm_of(link);
+    struct shm_sender *sender = &shm->sender;
+    if (sender_check(shm) < 0)
+        return 1; /* sending would fail, not wait */
+    uint64_t size = sender->inline_max < 256 ? sender->inline_max : 256;
+    struct shm_seen seen = sender_look(sender);
+    int r = ring_room(&sender->ring, size, ring_spare(sender->n_loans));
+    if (r == 0)
+        sender->seen = seen;
+    return r != 0;
+}
+
+/* ---- Loans ---- */
+
+static int loan_own(struct shm_link *shm, uint64_t size, struct shm_loan *loan) {
+    if (shm->sender.own_lent)
+        return error_set(-ENOBUFS, "lend %llu bytes: one loan larger than the pool is out already", (unsigned long long)size);
+    cleanup_fd fd = -1;
+    int r = own_free(shm);
+    if (r == 0)
+        r = memory_message(size, &fd);
+    if (r == 0)
+        r = memory_map_writable(fd, size, &loan->memory);
+    if (r < 0)
+        return r;
+    loan->data = loan->memory.base;
+    loan->slot = POOL_NONE;
+    loan->fd = steal_fd(&fd);
+    shm->sender.own_lent = true;
+    return 0;
+}
+
+static int loan_try(struct shm_link *shm, uint64_t size, struct shm_loan *loan) {
+    struct shm_sender *sender = &shm->sender;
+    int r = ring_room(&sender->ring, sizeof(struct shm_descriptor), ring_spare(sender->n_loans + 1));
+    if (r <= 0)
+        return r < 0 ? sender_fault(shm, sender->ring.fault) : -EAGAIN;
+    uint8_t *data = NULL;
+    r = pool_room(shm, size, &loan->slot, &data);
+    if (r == -ENOBUFS)
+        return loan_own(shm, size, loan);
+    if (r == -EAGAIN && sender->pool && sender->pool->sent == 0 && sender->n_loans > 0)
+        return error_set(-ENOBUFS, "lend %llu bytes: the loans that are out hold the whole pool", (unsigned long long)size);
+    loan->data = data;
+    return r;
+}
+
+int shm_loan(struct link *link, size_t size, void **ret_data) {
+    struct shm_link *shm = shm_of(link);
+    struct shm_sender *sender = &shm->sender;
+    int r = sender_check(shm);
+    if (r < 0)
+        return r;
+    if (sender->n_loans == SHM_LOANS)
+        return error_set(-ENOBUFS, "lend: %d loans are out already", SHM_LOANS);
+    struct shm_loan *loan = sender->loans;
+    while (loan->data)
+        loan++;
+    if (!sender->peer)
+        wake_drain(shm);
+    sender_meet(shm);
+    struct shm_seen seen = sender_look(sender);
+    struct shm_loan fresh = { .size = size };
+    r = loan_try(shm, size, &fresh);
+    if (r < 0) {
+        if (r == -EAGAIN)
+            sender->seen = seen;
+        return r;
+    }
+    *loan = fresh;
+    sender->n_loans++;
+    *ret_data = loan->data;
+    return 0;
+}
+
+static struct shm_loan *loan_find(struct shm_link *shm, const void *data) {
+    for (unsigned i = 0; data && i < SHM_LOANS; i++)
+        if (shm->sender.loans[i].data == data)
+            return &shm->sender.loans[i];
+    return NULL;
+}
+
+/* The map must go before the memfd can be sealed against writing. Should a step fail, the loan is lost with it. */
+static int commit_own(struct shm_link *shm, struct shm_loan *loan, uint64_t size) {
+    memory_unmap(&loan->memory);
+    int r = memory_seal(loan->fd, size);
+    if (r == 0)
+        r = own_publish(shm, loan->fd, size, NULL, 0);
+    return r == -EAGAIN ? error_set(-ETOOMANYREFS, "commit: too many descriptors are under way to the peer") : r;
+}
+
+static int commit_pool(struct shm_link *shm, struct shm_loan *loan, uint64_t size) {
+    uint8_t *body;
+    int r = ring_claim(&shm->sender.ring, sizeof(struct shm_descriptor), 0, &body); /* set aside by the loan */
+    if (r < 0)
+        return sender_fault(shm, r == -EPROTO ? shm->sender.ring.fault : "its cursor took back the room of a loan");
+    struct shm_descriptor descriptor = pool_send(shm->sender.pool, loan->slot, size);
+    put_descriptor(shm, body, SHM_POOL, &descriptor);
+    *loan = (struct shm_loan){ 0 };
+    shm->sender.n_loans--;
+    return 0;
+}
+
+int shm_commit(struct link *link, void *data, size_t size) {
+    struct shm_link *shm = shm_of(link);
+    struct shm_loan *loan = loan_find(shm, data);
+    if (!loan)
+        return error_set(-EINVAL, "commit: %p is no loan of this channel", data);
+    if (size > loan->size)
+        return error_set(-EMSGSIZE, "commit: %zu bytes, but %llu were lent", size, (unsigned long long)loan->size);
+    int r = sender_check(shm);
+    if (r == 0 && loan->slot != POOL_NONE)
+        r = commit_pool(shm, loan, size);
+    else if (r == 0)
+        r = commit_own(shm, loan, size);
+    if (loan->data)
+        loan_drop(shm, loan);
+    if (r < 0)
+        return r;
+    ring_publish(&shm->sender.ring);
+    shm->sender.published = shm->sender.ring.write;
+    wake_receiver(shm);
+    return 0;
+}
+
+int shm_discard(struct link *link, void *data) {
+    struct shm_link *shm = shm_of(link);
+    struct shm_loan *loan = loan_find(shm, data);
+    if (!loan)
+        return error_set(-EINVAL, "discard: %p is no loan of this channel", data);
+    loan_drop(shm, loan);
+    return 0;
+}

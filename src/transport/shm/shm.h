@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+#pragma once
+
+/* A link over shared memory: what life (shm.c), sending (send.c), receiving (receive.c), waiting (wake.c) and the passing of
+ * descriptors (carrier.c) share.
+ *
+ * Each end owns a segment; the ring in it is what it sends. The two halves share no plain memory: what both look at (met, the
+ * peer's view) is written once, before `met` is released. Besides the rendezvous socket a link has a second one, the carrier:
+ * descriptors that belong to records (the user's, pool memfds, memfds of single messages) wait in it until the receiver
+ * comes to their record, so none can be lost for lack of free descriptors, nor stand in a doorbell's way. */
+
+#include "core/transport.h"
+#include "shm/pool.h"
+#include "shm/ring.h"
+
+#define SHM_LOANS 64
+
+struct shm_loan {
+    void *data; /* NULL: none */
+    uint64_t size;
+    uint16_t slot;        /* POOL_NONE: in a memfd of its own */
+    struct memory memory; /* then its map */
+    int fd;
+};
+
+/* What a sender that found no room last saw of the reader; it sleeps only while nothing of it changed. */
+struct shm_seen {
+    uint64_t freed, released, taken;
+};
+
+struct shm_sender {
+    struct ring_writer ring;
+    const struct shm_segment *peer; /* NULL until this half has seen `met` */
+    uint64_t inline_max;
+    uint64_t published; /* ring position up to which a batch was published */
+    uint32_t rung;      /* the peer's receiver_asleep when it was last rung */
+    bool light;         /* publishing needs no fence: the peer issues a barrier before it sleeps */
+    uint64_t own_message; /* number of the last message in a memfd of its own, 0: none */
+    bool own_lent;
+    struct shm_seen seen;
+    struct pool_writer *pool; /* made when first wanted */
+    unsigned n_loans;
+    struct shm_loan loans[SHM_LOANS];
+};
+
+/* A taken message that is neither in the ring nor in the pool: a memfd of its own, or a copy (stable=yes). */
+struct shm_kept {
+    struct memory memory;
+    void *copy;
+};
+
+struct shm_receiver {
+    struct ring_reader ring;
+    const struct shm_segment *peer;
+    uint32_t rung_sender, rung_asker;
+    bool light;
+    struct pool_reader pool;
+    struct shm_kept *kept;
+    size_t n_kept;
+};
+
+enum shm_sleeper { SLEEPER_RECEIVER, SLEEPER_SENDER, SLEEPER_ASKER, SLEEPERS };
+
+struct shm_link {
+    struct link link;
+    struct memory own; /* the segment; size 0 until the first use */
+    int carrier;
+    uint32_t met; /* atomic: view below is filled in */
+    struct segment_view view;
+    bool light; /* both of us can do with the asymmetric barrier, for what we publish ... */
+    bool heavy; /* ... and for what the peer publishes: then we issue it before we sleep */
+    char gap[128];
+    struct shm_sender sender;
+    char second_gap[128];
+    struct shm_receiver receiver;
+    uint64_t acked; /* the asker's: the peer's taken count when last looked at; atomic */
+    uint32_t sleepers[SLEEPERS]; /* atomic: arms without their disarm */
+};
+
+static inline struct shm_link *shm_of(struct link *link) { return (struct shm_link *)(void *)link; }
+
+static inline struct shm_segment *shm_own(const struct shm_link *shm) { return segment_of(&shm->own); }
+
+extern const struct transport transport_shm;
+
+/* ---- carrier.c ---- */
+
+#define CARRIER_MAX (SHM_FDS_MAX + 1)
+
+int carrier_pair(int *ret_fds);
+int carrier_check(int fd); /* the peer's: -EPROTO unless it is a Unix seqpacket socket */
+/* One packet. -EAGAIN; -EPIPE; -EBADF; -ETOOMANYREFS; ... */
+int carrier_send(struct shm_link *shm, const int *fds, unsigned n);
+/* The next packet, which must carry n descriptors: they are the caller's, the packet stays until carrier_pop().
+ * -EMFILE; -EPROTO (the link is broken). */
+int carrier_peek(struct shm_link *shm, int *fds, unsigned n);
+void carrier_pop(struct shm_link *shm);
+void carrier_close(int *fds, unsigned n);
+
+/* ---- send.c ---- */
+
+void sender_init(struct shm_link *shm);
+void sender_deinit(struct shm_link *shm, bool owner);
+bool sender_meet(struct shm_link *shm); /* has this half the peer's segment by now? */
+struct shm_seen sender_look(const struct shm_sender *sender);
+int shm_send(struct link *link, const hawser_message *messages, size_t n, const struct descriptors *fds, bool sync, size_t *ret_sent);
+int shm_loan(struct link *link, size_t size, void **ret_data);
+int shm_commit(struct link *link, void *data, size_t size);
+int shm_discard(struct link *link, void *data);
+int shm_room(struct link *link);
+
+/* ---- receive.c ---- */
+
+void receiver_deinit(struct shm_link *shm, bool owner);
+bool receiver_meet(struct shm_link *shm);
+int shm_recv(struct link *link, void *buffer, size_t capacity, struct received_descriptors *fds, size_t *ret_size);
+int shm_take(struct link *link, hawser_message *ret_messages, size_t n, size_t *ret_taken);
+int shm_release(struct link *link, hawser_message *message);
+int shm_ready(struct link *link);
+
+/* The asker's: it may run beside both halves, and shares nothing with them. */
+int shm_acked(struct link *link, uint64_t *ret_taken);
+
+/* ---- wake.c ---- */
+
+void wake_unmet(struct shm_link *shm);
+void wake_ring(struct shm_link *shm);
+void wake_drain(struct shm_link *shm);
+int shm_arm(struct link *link, enum want want, struct sleep_set *set);
+void shm_disarm(struct link *link, enum want want);
+void shm_woken(struct link *link, int fd, short revents);
+void shm_look(struct link *link);
+
+/* [S] after publishing: a doorbell, once for each time the peer's receiver fell asleep. */
+static inline void wake_receiver(struct shm_link *shm) {
+    struct shm_sender *sender = &shm->sender;
+    if (unlikely(!sender->peer)) {
+        wake_unmet(shm);
+        return;
+    }
+    if (sender->light)
+        fence_compiler(); /* pairs with barrier_heavy() in the peer's arm */
+    else
+        fence_seq_cst(); /* pairs with the fence in the peer's arm */
+    uint32_t asleep = load_relaxed(&sender->peer->receiver_asleep);
+    if (unlikely(asleep & 1) && asleep != sender->rung) {
+        sender->rung = asleep;
+        wake_ring(shm);
+    }
+}
+
+/* [R] after publishing cursors or releases. */
+static inline void wake_sender(struct shm_link *shm) {
+    struct shm_receiver *receiver = &shm->receiver;
+    if (receiver->light)
+        fence_compiler();
+    else
+        fence_seq_cst(); /* both pair as above */
+    uint32_t sender = load_relaxed(&receiver->peer->sender_asleep);
+    uint32_t asker = load_relaxed(&receiver->peer->asker_asleep);
+    if (likely(!((sender | asker) & 1)))
+        return;
+    if (((sender & 1) && sender != receiver->rung_sender) || ((asker & 1) && asker != receiver->rung_asker)) {
+        receiver->rung_sender = sender;
+        receiver->rung_asker = asker;
+        wake_ring(shm);
+    }
+}

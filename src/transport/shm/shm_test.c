@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* What is particular to shared memory: where messages of each size travel, what crosses beside the ring, what a lying peer
+ * gets. What every channel promises is the conformance suite's. */
+
+#include "transport/shm/shm.h"
+
+#include "base/error.h"
+#include "base/process.h"
+#include "core/channel.h"
+
+#include <hawser/hawser.h>
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#define SECOND ((int64_t)1000000000)
+#define SMALL "shm://?ring=4K&pool=256K&max_message=4M"
+
+struct ends {
+    hawser_channel *a, *b;
+};
+
+static struct ends pair_of(const char *address) {
+    struct ends ends;
+    if (hawser_pair(address, NULL, &ends.a, &ends.b) != 0)
+        fail_msg("%s", hawser_explain());
+    return ends;
+}
+
+static void ends_close(struct ends *ends) {
+    ends->a = hawser_close(ends->a);
+    ends->b = hawser_close(ends->b);
+}
+
+#define ok(CALL)                                               \
+    do {                                                       \
+        int ok_ = (CALL);                                      \
+        if (ok_ != 0)                                          \
+            fail_msg("%s: %d: %s", #CALL, ok_, hawser_explain()); \
+    } while (0)
+
+static uint8_t *pattern(size_t size, unsigned seed) {
+    uint8_t *bytes = malloc(size + 1);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(i * 31 + (i >> 8) + seed);
+    return bytes;
+}
+
+static bool matches(const void *data, size_t size, unsigned seed) {
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != (uint8_t)(i * 31 + (i >> 8) + seed))
+            return false;
+    return true;
+}
+
+static unsigned open_descriptors(void) {
+    unsigned n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += sys_fcntl(fd, F_GETFD, 0) >= 0;
+    return n;
+}
+
+/* Each end has heard the other's hello. ret_link: a's. */
+static struct ends met_pair(struct shm_link **ret_link) {
+    struct ends ends = pair_of(SMALL);
+    char byte;
+    size_t size;
+    ok(hawser_send(ends.a, "x", 1, HAWSER_NOW));
+    ok(hawser_recv(ends.b, &byte, 1, HAWSER_NOW, &size));
+    ok(hawser_send(ends.b, "x", 1, HAWSER_NOW));
+    ok(hawser_recv(ends.a, &byte, 1, HAWSER_NOW, &size));
+    *ret_link = shm_of(ends.a->link);
+    return ends;
+}
+
+/* Inline, pool and own memfd, each at its edges; received by copy, in place, and in place but stable. */
+static void test_sizes(void **state) {
+    (void)state;
+    static const size_t sizes[] = { 0, 1, 7, 8, 9, 255, 256, 257, 4096, 65536, 131072, 262144, 262145, 1048576, 4194304 };
+    static const char *const addresses[] = { SMALL, "shm://?max_message=4M", SMALL "&stable=yes", SMALL "&barrier=fence" };
+    uint8_t *buffer = malloc(4194304);
+    for (size_t which = 0; which < 4; which++) {
+        struct ends ends = pair_of(addresses[which]);
+        for (unsigned round = 0; round < 45; round++) {
+            size_t size = sizes[round % 15], got = 0;
+            uint8_t *bytes = pattern(size, round);
+            ok(hawser_send(ends.a, bytes, size, HAWSER_NOW));
+            if (round % 3 == 0) {
+                hawser_message message;
+                ok(hawser_take(ends.b, HAWSER_NOW, &message));
+                assert_int_equal(message.size, size);
+                assert_true(matches(message.data, size, round));
+                if (which == 2)
+                    assert_int_equal(message.stable, 1);
+                ok(hawser_release(ends.b, &message));
+            } else {
+                assert_int_equal(size > 0 ? hawser_recv(ends.b, buffer, size - 1, HAWSER_NOW, &got) : -EMSGSIZE, -EMSGSIZE);
+                ok(hawser_recv(ends.b, buffer, size, HAWSER_NOW, &got));
+                assert_int_equal(got, size);
+                assert_true(matches(buffer, size, round));
+            }
+            free(bytes);
+        }
+        assert_int_equal(hawser_recv(ends.b, buffer, 1, HAWSER_NOW, &(size_t){ 0 }), -EAGAIN);
+        ends_close(&ends);
+    }
+    free(buffer);
+}
+
+/* What one end queues before the other was ever used is all there, after its death even. */
+static void test_before_first_use(void **state) {
+    (void)state;
+    struct ends ends = pair_of(SMALL);
+    uint8_t *large = pattern(100000, 3);
+    pid_t child = fork();
+    if (child == 0) {
+        int r = hawser_send(ends.b, "first", 5, 0);
+        for (int i = 0; r == 0 && i < 2; i++)
+            r = hawser_send(ends.b, large, 100000, 0);
+        if (r == 0)
+            r = hawser_send(ends.b, "last", 4, 0);
+        _exit(r == 0 ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    static uint8_t buffer[100000];
+    size_t size;
+    ok(hawser_recv(ends.a, buffer, sizeof buffer, SECOND, &size));
+    assert_memory_equal(buffer, "first", 5);
+    for (int i = 0; i < 2; i++) {
+        ok(hawser_recv(ends.a, buffer, sizeof buffer, SECOND, &size));
+        assert_int_equal(size, 100000);
+        assert_true(matches(buffer, size, 3));
+    }
+    ok(hawser_recv(ends.a, buffer, sizeof buffer, SECOND, &size));
+    assert_memory_equal(buffer, "last", 4);
+    hawser_close(ends.b); /* this process's copy */
+    assert_int_equal(hawser_recv(ends.a, buffer, sizeof buffer, SECOND, &size), -ECONNRESET);
+    assert_int_equal(hawser_send(ends.a, "x", 1, SECOND), -EPIPE);
+    hawser_close(ends.a);
+    free(large);
+}
+
+static void send_descriptor(hawser_channel *channel, const char *text, size_t size, unsigned seed) {
+    int fds[2];
+    assert_int_equal(sys_pipe2(fds, O_CLOEXEC), 0);
+    assert_int_equal(sys_write(fds[1], text, 3), 3);
+    uint8_t *bytes = pattern(size, seed);
+    ok(hawser_send_fds(channel, bytes, size, fds, 2, HAWSER_NOW));
+    free(bytes);
+    sys_close(fds[0]);
+    sys_close(fds[1]);
+}
+
+static void test_descriptors(void **state) {
+    (void)state;
+    static const size_t sizes[] = { 0, 10, 5000, 1000000 };
+    static uint8_t buffer[1000000];
+    struct shm_link *unused;
+    struct ends ends = met_pair(&unused);
+    unsigned before = open_descriptors();
+    for (unsigned i = 0; i < 4; i++) {
+        send_descriptor(ends.a, "abc", sizes[i], i);
+        send_descriptor(ends.a, "def", 10, i); /* not asked for: closed */
+        send_descriptor(ends.a, "ghi", 10, i); /* taken: closed */
+        send_descriptor(ends.a, "jkl", 10, i);
+        size_t size, n = 9;
+        int fds[2];
+        char text[3];
+        assert_int_equal(hawser_recv_fds(ends.b, buffer, sizeof buffer, fds, 1, HAWSER_NOW, &size, &n), -EMSGSIZE);
+        assert_int_equal(n, 2);
+        ok(hawser_recv_fds(ends.b, buffer, sizeof buffer, fds, 2, HAWSER_NOW, &size, &n));
+        assert_int_equal(size, sizes[i]);
+        assert_int_equal(n, 2);
+        assert_true(matches(buffer, size, i));
+        assert_int_equal(sys_read(fds[0], text, 3), 3);
+        assert_memory_equal(text, "abc", 3);
+        sys_close(fds[0]);
+        sys_close(fds[1]);
+        ok(hawser_recv(ends.b, buffer, sizeof buffer, HAWSER_NOW, &size));
+        hawser_message message;
+        ok(hawser_take(ends.b, HAWSER_NOW, &message));
+        ok(hawser_release(ends.b, &message));
+        ok(hawser_recv_fds(ends.b, buffer, sizeof buffer, fds, 2, HAWSER_NOW, &size, &n));
+        assert_int_equal(sys_read(fds[0], text, 3), 3);
+        assert_memory_equal(text, "jkl", 3);
+        sys_close(fds[0]);
+        sys_close(fds[1]);
+        assert_int_equal(open_descriptors(), before);
+    }
+    ends_close(&ends);
+}
+
+/* With no descriptor free the message stays, and comes once there is one. */
+static void test_no_free_descriptors(void **state) {
+    (void)state;
+    static const size_t sizes[] = { 10, 5000, 1000000 };
+    static uint8_t buffer[1000000];
+    for (unsigned i = 0; i < 3; i++) {
+        struct ends ends = pair_of(SMALL);
+        int fds[2], full[256];
+        size_t size, n, n_full = 0;
+        struct rlimit old, few = { .rlim_cur = 200 };
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+        assert_int_equal(hawser_recv(ends.b, buffer, 1, HAWSER_NOW, &size), -EAGAIN);
+        send_descriptor(ends.a, "abc", sizes[i], i);
+        assert_int_equal(hawser_recv(ends.b, buffer, 0, HAWSER_NOW, &size), -EMSGSIZE); /* the hello, the pool came */
+        few.rlim_max = old.rlim_max;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        while (n_full < 256 && (full[n_full] = sys_fcntl(0, F_DUPFD_CLOEXEC, 0)) >= 0)
+            n_full++;
+        assert_int_equal(hawser_recv_fds(ends.b, buffer, sizeof buffer, fds, 2, HAWSER_NOW, &size, &n), -EMFILE);
+        assert_int_equal(hawser_recv_fds(ends.b, buffer, sizeof buffer, fds, 2, HAWSER_NOW, &size, &n), -EMFILE);
+        for (size_t k = 0; k < n_full; k++)
+            sys_close(full[k]);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+        ok(hawser_recv_fds(ends.b, buffer, sizeof buffer, fds, 2, HAWSER_NOW, &size, &n));
+        assert_true(matches(buffer, sizes[i], i));
+        sys_close(fds[0]);
+        sys_close(fds[1]);
+        ends_close(&ends);
+    }
+}
+
+static void test_loans(void **state) {
+    (void)state;
+    struct ends ends = pair_of(SMALL);
+    void *loans[SHM_LOANS], *more;
+    for (int round = 0; round < 20; round++) {
+        for (unsigned i = 0; i < SHM_LOANS; i++) {
+            ok(hawser_loan(ends.a, 3000, HAWSER_NOW, &loans[i]));
+            memset(loans[i], (int)i, 3000);
+        }
+        assert_int_equal(hawser_loan(ends.a, 1, HAWSER_NOW, &more), -ENOBUFS);
+        int sent = 0;
+        while (hawser_send(ends.a, "0123456789", 10, HAWSER_NOW) == 0) /* fills the ring: commits still never wait */
+            sent++;
+        for (unsigned i = 0; i < SHM_LOANS; i++)
+            if (i % 5 == 0)
+                ok(hawser_discard(ends.a, loans[SHM_LOANS - 1 - i]));
+            else
+                ok(hawser_commit(ends.a, loans[SHM_LOANS - 1 - i], 3000 - i));
+        assert_int_equal(hawser_commit(ends.a, loans[1], 1), -EINVAL);
+        char buffer[3000];
+        size_t size;
+        while (sent-- > 0)
+            ok(hawser_recv(ends.b, buffer, 10, HAWSER_NOW, &size));
+        for (unsigned i = 0; i < SHM_LOANS; i++) {
+            if (i % 5 == 0)
+                continue;
+            ok(hawser_recv(ends.b, buffer, sizeof buffer, HAWSER_NOW, &size));
+            assert_int_equal(size, 3000 - i);
+            assert_int_equal(buffer[2000], SHM_LOANS - 1 - i);
+        }
+        assert_int_equal(hawser_recv(ends.b, buffer, sizeof buffer, HAWSER_NOW, &size), -EAGAIN);
+    }
+    ends_close(&ends);
+}
+
+static void test_large_loan(void **state) {
+    (void)state;
+    struct ends ends = pair_of(SMALL);
+    void *large, *other;
+    hawser_message message;
+    for (unsigned round = 0; round < 3; round++) {
+        ok(hawser_loan(ends.a, 3000000, HAWSER_NOW, &large));
+        assert_int_equal(hawser_loan(ends.a, 3000000, HAWSER_NOW, &other), -ENOBUFS);
+        uint8_t *bytes = pattern(2500001, round);
+        memcpy(large, bytes, 2500001);
+        assert_int_equal(hawser_commit(ends.a, large, 3000001), -EMSGSIZE);
+        ok(hawser_commit(ends.a, large, 2500001));
+        assert_int_equal(hawser_loan(ends.a, 3000000, HAWSER_NOW, &other), -EAGAIN);
+        assert_int_equal(hawser_send(ends.a, bytes, 2500001, HAWSER_NOW), -EAGAIN);
+        ok(hawser_take(ends.b, HAWSER_NOW, &message));
+        assert_int_equal(message.size, 2500001);
+        assert_int_equal(message.stable, 1);
+        assert_true(matches(message.data, message.size, round));
+        ok(hawser_release(ends.b, &message));
+        ok(hawser_loan(ends.a, 3000000, HAWSER_NOW, &large));
+        ok(hawser_discard(ends.a, large));
+        free(bytes);
+    }
+    ends_close(&ends);
+}
+
+/* Held messages keep their bytes, whatever comes after, and come back in any order. */
+static void test_release_any_order(void **state) {
+    (void)state;
+    struct ends ends = pair_of(SMALL);
+    struct {
+        hawser_message message;
+        unsigned seed;
+    } held[200];
+    unsigned n = 0, next_in = 0, next_out = 0, random = 1, full = 0;
+    for (int step = 0; step < 20000; step++) {
+        random = random * 1103515245 + 12345;
+        unsigned what = random >> 16;
+        if (what % 3 != 0) {
+            size_t size = (what / 3) % 7 == 0 ? 20000 : (what / 3) % 300;
+            uint8_t *bytes = pattern(size, next_in);
+            int r = hawser_send(ends.a, bytes, size, HAWSER_NOW);
+            free(bytes);
+            if (r == 0)
+                next_in++;
+            else
+                assert_int_equal(r, -EAGAIN);
+            full += r != 0;
+        }
+        if (n < 200 && hawser_take(ends.b, HAWSER_NOW, &held[n].message) == 0)
+            held[n++].seed = next_out++;
+        if (n > 0 && (what % 5 < 3 || n > 20)) {
+            unsigned which = what % n;
+            assert_true(matches(held[which].message.data, held[which].message.size, held[which].seed));
+            hawser_message copy = held[which].message;
+            ok(hawser_release(ends.b, &held[which].message));
+            assert_int_equal(hawser_release(ends.b, &copy), -EINVAL);
+            held[which] = held[--n];
+        }
+    }
+    assert_true(full > 0 && next_out > 1000);
+    ends_close(&ends);
+}
+
+/* Both processes sleep and are woken, over and over: for messages, for room, for acknowledgements. */
+static void wake_test(const char *address) {
+    struct ends ends = pair_of(address);
+    char buffer[256];
+    size_t size;
+    pid_t child = fork();
+    if (child == 0) {
+        int r = 0;
+        while (r == 0) {
+            r = hawser_recv(ends.b, buffer, sizeof buffer, 20 * SECOND, &size);
+            if (r == 0 && size == 8)
+                r = hawser_send(ends.b, buffer, size, 20 * SECOND);
+        }
+        hawser_close(ends.b);
+        _exit(r == -ESHUTDOWN ? 0 : 1);
+    }
+    for (uint64_t i = 0; i < 500; i++) {
+        uint64_t back = 0;
+        ok(hawser_send(ends.a, &i, sizeof i, 20 * SECOND));
+        ok(hawser_recv(ends.a, &back, sizeof back, 20 * SECOND, &size));
+        assert_int_equal(back, i);
+    }
+    for (uint64_t i = 0; i < 20000; i++)
+        ok(hawser_send(ends.a, buffer, 100, 20 * SECOND));
+    for (uint64_t i = 0; i < 300; i++)
+        ok(hawser_send_sync(ends.a, buffer, 100, 20 * SECOND));
+    ok(hawser_flush(ends.a, 20 * SECOND));
+    struct hawser_statistics statistics = HAWSER_STATISTICS_INIT;
+    ok(hawser_statistics(ends.a, &statistics));
+    assert_int_equal(statistics.messages_sent, 20800);
+    hawser_shutdown(ends.a);
+    int status = -1;
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(hawser_recv(ends.a, buffer, sizeof buffer, SECOND, &size), -ESHUTDOWN);
+    ends_close(&ends);
+}
+
+static void test_wakes(void **state) {
+    (void)state;
+    wake_test("shm://?ring=4K&wait=block");
+    wake_test("shm://?ring=4K&wait=block&barrier=fence");
+    wake_test("shm://?ring=4K&wait=adaptive");
+}
+
+/* An idle link's descriptors: rendezvous socket, pidfd, carrier. */
+static void test_idle_descriptors(void **state) {
+    (void)state;
+    struct ends first = pair_of("shm://"); /* the thread's waker comes with it */
+    unsigned before = open_descriptors();
+    struct ends ends = pair_of("shm://");
+    size_t size;
+    ok(hawser_send(ends.a, "", 0, HAWSER_NOW));
+    ok(hawser_recv(ends.b, NULL, 0, HAWSER_NOW, &size));
+    ok(hawser_send(ends.b, "", 0, HAWSER_NOW));
+    ok(hawser_recv(ends.a, NULL, 0, HAWSER_NOW, &size));
+    assert_true(open_descriptors() - before <= 6);
+    ends_close(&ends);
+    assert_int_equal(open_descriptors(), before);
+    ends_close(&first);
+}
+
+/* ---- A peer that lies. Both ends in one process; what a hostile one would write is written into its segment. ---- */
+
+static void expect_receiver_breaks(struct ends *ends, const char *part) {
+    static char buffer[300000];
+    size_t size;
+    assert_int_equal(hawser_recv(ends->b, buffer, sizeof buffer, HAWSER_NOW, &size), -EPROTO);
+    if (!strstr(hawser_explain(), part))
+        fail_msg("%s", hawser_explain());
+    assert_int_equal(hawser_recv(ends->b, buffer, sizeof buffer, HAWSER_NOW, &size), -EPROTO);
+    assert_int_equal(hawser_send(ends->b, "x", 1, HAWSER_NOW), -EPROTO);
+    ends_close(ends);
+}
+
+static void lie(uint32_t kind, const void *body, size_t size, const char *part) {
+    struct shm_link *liar;
+    struct ends ends = met_pair(&liar);
+    struct ring_writer *ring = &liar->sender.ring;
+    memcpy(ring->data + (ring->write & ring->mask) + 8, body, size);
+    store_release(ring_word(ring->data, ring->write & ring->mask), (uint64_t)kind << SHM_KIND_SHIFT | size);
+    expect_receiver_breaks(&ends, part);
+}
+
+static void test_lying_sender(void **state) {
+    (void)state;
+    struct shm_fds_prefix many = { .count = 17 }, none = { .count = 0 }, one = { .count = 1 };
+    lie(9, "", 0, "unknown kind");
+    lie(SHM_DATA_FDS, &many, sizeof many, "number of descriptors");
+    lie(SHM_DATA_FDS, &none, sizeof none, "number of descriptors");
+    lie(SHM_DATA_FDS, &none, 4, "too short");
+    lie(SHM_POOL, &one, sizeof one, "impossible size");
+    struct shm_descriptor pool = { .size = 10 }, own = { .size = 5000000 }, empty = { .size = 0 }, crowd = { .size = 1, .fds = 17 };
+    lie(SHM_POOL, &pool, sizeof pool, "never came");
+    lie(SHM_OWN, &own, sizeof own, "over max_message");
+    lie(SHM_OWN, &empty, sizeof empty, "empty");
+    lie(SHM_OWN, &crowd, sizeof crowd, "number of descriptors");
+    own.size = 100;
+    lie(SHM_OWN, &own, sizeof own, "did not come");
+    struct shm_chunk chunk = { .size = 4096 };
+    lie(SHM_CHUNK, &chunk, sizeof chunk, "did not come");
+    lie(SHM_CHUNK, &chunk, 8, "impossible size");
+}
+
+/* Memory that is not what its record says: unsealed, too small, out of turn, over the quota. */
+static void lie_with_memory(uint32_t kind, const void *body, size_t size, int seals, const char *part) {
+    struct shm_link *liar;
+    struct ends ends = met_pair(&liar);
+    static const char zeroes[4096];
+    int fd = sys_memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(sys_write(fd, zeroes, 4096), 4096);
+    assert_int_equal(sys_fcntl(fd, F_ADD_SEALS, seals), 0);
+    assert_int_equal(carrier_send(liar, &fd, 1), 0);
+    sys_close(fd);
+    struct ring_writer *ring = &liar->sender.ring;
+    memcpy(ring->data + (ring->write & ring->mask) + 8, body, size);
+    store_release(ring_word(ring->data, ring->write & ring->mask), (uint64_t)kind << SHM_KIND_SHIFT | size);
+    expect_receiver_breaks(&ends, part);
+}
+
+static void test_lying_memory(void **state) {
+    (void)state;
+    struct shm_chunk chunk = { .size = 4096 }, late = { .size = 4096, .index = 1 }, huge = { .size = UINT64_C(1) << 50 };
+    struct shm_chunk larger = { .size = 8192 };
+    struct shm_descriptor own = { .size = 4096 }, more = { .size = 4097 };
+    lie_with_memory(SHM_CHUNK, &chunk, sizeof chunk, F_SEAL_SHRINK, "seals");
+    lie_with_memory(SHM_CHUNK, &larger, sizeof larger, MEMORY_SEALS, "at least");
+    lie_with_memory(SHM_CHUNK, &late, sizeof late, MEMORY_SEALS, "out of turn");
+    lie_with_memory(SHM_CHUNK, &huge, sizeof huge, MEMORY_SEALS, "quota");
+    lie_with_memory(SHM_OWN, &own, sizeof own, MEMORY_SEALS, "seals");
+    lie_with_memory(SHM_OWN, &more, sizeof more, MEMORY_SEALS | F_SEAL_WRITE, "at least");
+}
+
+static void test_lying_receiver(void **state) {
+    (void)state;
+    for (int lie = 0; lie < 4; lie++) {
+        struct shm_link *liar;
+        struct ends ends = met_pair(&liar);
+        struct shm_segment *segment = shm_own(liar);
+        static char bytes[5000];
+        ok(hawser_send(ends.b, bytes, 5000, HAWSER_NOW)); /* through the pool */
+        if (lie == 0)
+            segment->freed = UINT64_C(1) << 40;
+        else if (lie == 1)
+            segment->freed = 3;
+        else if (lie == 2)
+            segment->taken = 1000;
+        else
+            segment->released = 77;
+        int r = 0;
+        for (int i = 0; i < 100 && r == 0; i++)
+            r = lie == 2 ? hawser_flush(ends.b, HAWSER_NOW) : hawser_send(ends.b, bytes, lie == 3 ? 5000 : 200, HAWSER_NOW);
+        assert_int_equal(r, -EPROTO);
+        assert_int_equal(hawser_send(ends.b, "x", 1, HAWSER_NOW), -EPROTO);
+        ends_close(&ends);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sizes),          cmocka_unit_test(test_before_first_use),  cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_no_free_descriptors), cmocka_unit_test(test_loans),        cmocka_unit_test(test_large_loan),
+        cmocka_unit_test(test_release_any_order), cmocka_unit_test(test_wakes),          cmocka_unit_test(test_idle_descriptors),
+        cmocka_unit_test(test_lying_sender),   cmocka_unit_test(test_lying_memory),      cmocka_unit_test(test_lying_receiver),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

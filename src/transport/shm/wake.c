@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* Falling asleep and waking. Who is about to sleep makes its word in its own segment odd, issues the barrier, and looks
+ * once more; who publishes looks at the word after. So one of the two sees the other. A word counts up with each
+ * sleep, so that a peer rings once for each, however many messages it sends before the sleeper is up.
+ *
+ * All doorbells of a link come over one socket, on which both halves may sleep: whoever drains it while another
+ * half sleeps passes the news on. */
+
+#include "transport/shm/shm.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+
+static uint32_t sleeping(const struct shm_link *shm) {
+    uint32_t n = 0;
+    for (unsigned i = 0; i < SLEEPERS; i++)
+        n += load_relaxed(&shm->sleepers[i]);
+    return n;
+}
+
+void wake_ring(struct shm_link *shm) {
+    add_relaxed(&shm->link.wakes, 1);
+    (void)peer_ring(&shm->link.peer); /* a peer that is gone needs none; a full socket wakes it as well */
+}
+
+void wake_drain(struct shm_link *shm) {
+    peer_drain(&shm->link);
+    if (sleeping(shm) > 0)
+        link_news(&shm->link);
+}
+
+/* [S] The peer's hello had not come when we published. Had it come since, the peer may sleep already; if it comes
+ * later, the peer looks at our ring after its hello, and finds the message. */
+void wake_unmet(struct shm_link *shm) {
+    fence_seq_cst(); /* pairs with the peer's arm */
+    wake_drain(shm);
+    if (sender_meet(shm))
+        wake_receiver(shm);
+}
+
+static enum shm_sleeper sleeper_of(enum want want) {
+    return want == WANT_RECEIVE ? SLEEPER_RECEIVER : want == WANT_SEND ? SLEEPER_SENDER : SLEEPER_ASKER;
+}
+
+static uint32_t *asleep_word(struct shm_link *shm, enum shm_sleeper sleeper) {
+    struct shm_segment *own = shm_own(shm);
+    if (sleeper == SLEEPER_RECEIVER)
+        return &own->receiver_asleep;
+    return sleeper == SLEEPER_SENDER ? &own->sender_asleep : &own->asker_asleep;
+}
+
+static bool send_changed(struct shm_link *shm) {
+    struct shm_sender *sender = &shm->sender;
+    if (!sender_meet(shm))
+        return false;
+    struct shm_seen now = sender_look(sender);
+    if (load_relaxed(&sender->peer->state) == SHM_CLOSED)
+        return true;
+    return now.freed != sender->seen.freed || now.released != sender->seen.released || now.taken != sender->seen.taken;
+}
+
+static bool ack_changed(struct shm_link *shm) {
+    if (!load_acquire(&shm->met)) /* pairs with the release in meet */
+        return false;
+    const struct shm_segment *peer = segment_of(&shm->view.memory);
+    return load_acquire(&peer->taken) != load_relaxed(&shm->acked) || load_relaxed(&peer->state) == SHM_CLOSED;
+}
+
+static bool receive_changed(struct shm_link *shm) {
+    struct shm_receiver *receiver = &shm->receiver;
+    struct ring_record record;
+    if (!receiver_meet(shm))
+        return false;
+    return ring_next(&receiver->ring, &record) != 0 || load_relaxed(&receiver->peer->state) != SHM_OPEN;
+}
+
+int shm_arm(struct link *link, enum want want, struct sleep_set *set) {
+    struct shm_link *shm = shm_of(link);
+    enum shm_sleeper sleeper = sleeper_of(want);
+    uint32_t *word = asleep_word(shm, sleeper);
+    count_add(&shm->sleepers[sleeper], 1);
+    store_relaxed(word, (load_relaxed(word) + 1) | 1);
+    fence_seq_cst(); /* pairs with the publisher's fence */
+    int r = load_acquire(&shm->met) && shm->heavy ? barrier_heavy() : 0;
+    bool changed = want == WANT_RECEIVE ? receive_changed(shm) : want == WANT_SEND ? send_changed(shm) : ack_changed(shm);
+    if (r < 0 || changed || load_relaxed(&link->peer.gone) || load_relaxed(&link->broken))
+        return 1; /* without a barrier a wake-up could be lost: better not to sleep */
+    peer_sleep(&link->peer, set);
+    return 0;
+}
+
+/* Of several threads that sleep for the same, the others sleep on: the word stays odd, but counts as a new sleep. */
+void shm_disarm(struct link *link, enum want want) {
+    struct shm_link *shm = shm_of(link);
+    enum shm_sleeper sleeper = sleeper_of(want);
+    uint32_t *word = asleep_word(shm, sleeper);
+    count_add(&shm->sleepers[sleeper], (uint32_t)-1);
+    store_relaxed(word, load_relaxed(word) + (load_relaxed(&shm->sleepers[sleeper]) > 0 ? 2 : 1));
+}
+
+void shm_woken(struct link *link, int fd, short revents) {
+    if (peer_woken(link, fd, revents) && sleeping(shm_of(link)) > 1)
+        link_news(link);
+}
+
+void shm_look(struct link *link) {
+    peer_look(link);
+    if (sleeping(shm_of(link)) > 0)
+        link_news(link);
+}
