@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+#pragma once
+
+/* What send, recv and echo are told on the command line, and how they open their channel. */
+
+#include "verbs.h"
+
+#include <hawser/hawser.h>
+#include <stdbool.h>
+
+struct arguments {
+    const char *verb;
+    const char *address;
+    const char *file; /* send: NULL for standard input */
+    size_t size;      /* send: bytes of a block */
+    uint64_t count;   /* recv: messages to receive; UINT64_MAX: all */
+    int64_t timeout;  /* to wait for the other side, ns */
+    bool lines;
+    bool listen;
+};
+
+/* The options a verb understands, and its --help. */
+struct usage {
+    const char *options; /* letters: s --size, l --lines, n --count, r the roles --listen and --connect, t --timeout */
+    const char *help;
+    bool listens; /* unless told otherwise */
+    bool has_file;
+};
+
+/* 0, or the verb is over: *ret_code is its exit code (--help, wrong usage). */
+int arguments_parse(const struct usage *usage, int argc, char **argv, struct arguments *ret_arguments, int *ret_code);
+
+/* Connects, or listens and accepts one, as the arguments say. The failure is printed. 0 or an exit code. */
+int arguments_open(const struct arguments *arguments, bool sends, hawser_channel **ret_channel);
+
+/* Prints "hawser VERB: " and the sentence of the library's last failure; the exit code for error. */
+int report(const struct arguments *arguments, int error);
+
+/* Prints "hawser VERB: WHAT: " and errno's text; EXIT_FAILED. */
+int report_errno(const struct arguments *arguments, const char *what);
+
+/* Tells a terminal, and only a terminal, where a listener listens; anyone when the kernel chose the address. */
+void report_listening(const struct arguments *arguments, const hawser_listener *listener);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* The command: finds the verb and runs it. */
+
+#include "verbs.h"
+
+#include <hawser/hawser.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct verb {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} verbs[] = {
+    { "send", verb_send, "send a file or standard input, as messages" },
+    { "recv", verb_recv, "receive messages to standard output" },
+    { "echo", verb_echo, "send everything back, to many peers at once" },
+};
+
+static void print_help(FILE *to) {
+    fprintf(to, "usage: hawser VERB [ARGUMENTS]\n\n");
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
+    fprintf(to, "\n"
+                "hawser VERB --help tells more; hawser --version which hawser this is.\n"
+                "\n"
+                "example, in two terminals:\n"
+                "  hawser recv shm://greeting\n"
+                "  echo hello | hawser send shm://greeting\n"
+                "\n"
+                "exit codes: 0 done, 1 failed, 2 wrong usage, 3 timed out\n");
+}
+
+static int run_verb(int argc, char **argv) {
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        if (strcmp(argv[0], verbs[i].name) == 0)
+            return verbs[i].run(argc, argv);
+    fprintf(stderr, "hawser: there is no verb '%s'; hawser --help lists them\n", argv[0]);
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv) {
+    /* Standard output may be a pipe whose reader left: that is an error to report, not to die of. */
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("hawser %s\n", hawser_version());
+        return EXIT_DONE;
+    }
+    return run_verb(argc - 1, argv + 1);
+}
