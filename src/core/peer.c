@@ -222,6 +222,33 @@ int peer_look(struct link *link) {
     return (int)load_seq_cst(&link->peer.gone);
 }
 
+int peer_glance(struct link *link, int64_t *looked_ns) {
+    enum { GLANCE_NS = 1000000 };
+    static const struct timespec at_once = { 0, 0 };
+    const struct peer *peer = &link->peer;
+    int64_t now_ns = clock_now();
+    if (now_ns - *looked_ns >= GLANCE_NS && !load_relaxed(&peer->gone)) {
+        struct pollfd fds[2] = { { .fd = peer->socket, .events = POLLRDHUP }, { .fd = known_pidfd(peer), .events = POLLIN } };
+        *looked_ns = now_ns;
+        if (sys_ppoll(fds, 2, &at_once, NULL) > 0)
+            peer_look(link);
+    }
+    return (int)load_seq_cst(&peer->gone);
+}
+
+int peer_adopt(struct peer *peer, int *fd) {
+    int domain = -1, type = -1;
+    socklen_t length = sizeof domain;
+    int r = sys_getsockopt(*fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+    length = sizeof type;
+    if (r == 0)
+        r = sys_getsockopt(*fd, SOL_SOCKET, SO_TYPE, &type, &length);
+    if (r < 0 || domain != AF_UNIX || type != SOCK_SEQPACKET)
+        return error_note(-EPROTO, "adopt: the end's rendezvous socket is none");
+    peer->socket = steal_fd(fd);
+    return 0;
+}
+
 int peer_note(struct peer *peer, uint32_t type, uint64_t value, const void *data, size_t size, const int *fds, unsigned n) {
     struct note note = { .type = type, .value = value };
     if (peer->socket < 0)

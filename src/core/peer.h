@@ -75,6 +75,13 @@ bool peer_woken(struct link *link, int fd, short revents);
 /* The spinner's look: socket and pidfd polled without waiting, notes drained. Returns nonzero when gone. */
 int peer_look(struct link *link);
 
+/* The sending half's look, for mechanisms whose queue takes what nobody will read: at most once a millisecond, and without a
+ * drain, so that no doorbell of the other half is lost. *looked_ns starts as 0. Returns nonzero when gone. */
+int peer_glance(struct link *link, int64_t *looked_ns);
+
+/* Takes the rendezvous socket of an end of a pair that travelled; sets *fd to -1. -EPROTO with a sentence: it is none. */
+int peer_adopt(struct peer *peer, int *fd);
+
 /* Reads every note now on the socket and acts on it: ACK here, HELLO by rendezvous, others by transport->note. A
  * malformed note breaks the link (link_break). Bumps link->news for anything but a ring. */
 void peer_drain(struct link *link);

@@ -148,6 +148,7 @@ static int welcome(struct hawser_listener *listener, struct pending *pending, co
     if (error < 0)
         return error;
     link->peer.socket = steal_fd(&pending->fd);
+    peer_know(&link->peer, packet->pid >= 0 ? packet->pid : pending->pid, pending->uid, pending->gid);
     error = meet(link, hello, offer);
     if (error >= 0)
         error = send_hello(link);
@@ -156,7 +157,6 @@ static int welcome(struct hawser_listener *listener, struct pending *pending, co
         listener->transport->close(link, true);
         return error;
     }
-    peer_know(&link->peer, packet->pid >= 0 ? packet->pid : pending->pid, pending->uid, pending->gid);
     *ret_link = link;
     return 0;
 }
@@ -207,11 +207,11 @@ static int read_answer(struct link *link, struct packet *packet, uid_t uid, gid_
     if (packet->note.type == NOTE_REFUSE)
         return read_refusal(packet);
     int error = read_hello(link->transport, packet, &hello, &offer);
-    if (!error)
+    if (!error) {
+        peer_know(&link->peer, packet->pid, uid, gid); /* first: a mechanism may ask who offers */
         error = meet(link, &hello, &offer);
+    }
     offer_close(&offer);
-    if (error >= 0)
-        peer_know(&link->peer, packet->pid, uid, gid);
     return error < 0 ? error : 0;
 }
 

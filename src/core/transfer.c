@@ -108,6 +108,7 @@ static int send_public(hawser_channel *channel, const struct outgoing *out, int6
         return r;
     waiting_init(&waiting, channel, &channel->sending, deadline_after(timeout));
     r = send_all(&waiting, out, ret_sent);
+    channel_kick(channel); /* the transport may have read news on the way */
     waiting_end(&waiting, r == 0);
     return r;
 }
