@@ -160,6 +160,7 @@ static int wait_taken(struct waiting *waiting, uint64_t target) {
         half_lock(channel, &channel->receiving);
         int r = channel->transport->acked(channel->link, &taken);
         half_unlock(channel, &channel->receiving);
+        channel_pay(channel); /* the peer may be waiting for ours just as we for its */
         if (r == 0 && taken >= target)
             return 0;
         if (r < 0 && r != -EAGAIN)
