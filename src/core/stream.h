@@ -42,10 +42,10 @@ enum framing {
     FRAMING_NONE,   /* fifo */
 };
 
-#define STREAM_HEAD_MAX 16      /* room in front of a payload for its header, so that both leave in one piece */
-#define STREAM_SMALL (16 << 10) /* header and payload up to this are copied together: cheaper than an iovec */
-#define STREAM_GATHER (64 << 10) /* most bytes of one gathering write */
-#define STREAM_BLOCK (64 << 10) /* first size of a block of read-ahead */
+#define STREAM_HEAD_MAX 16 /* room in front of a payload for its header, so that both leave in one piece */
+#define STREAM_SMALL ((size_t)16 << 10) /* header and payload up to this are copied together: cheaper than an iovec */
+#define STREAM_GATHER ((size_t)64 << 10) /* most bytes of one gathering write */
+#define STREAM_BLOCK ((size_t)64 << 10) /* first size of a block of read-ahead */
 #define STREAM_LOANS 64         /* loans out at once */
 #define STREAM_HELLO_MAX 256    /* bytes of a FRAME_HELLO's payload */
 #define STREAM_CLASSES 28       /* parcels are recycled by the power of two that they hold */
@@ -110,9 +110,11 @@ struct stream_receiving {
     uint64_t position, scanned; /* offsets in the whole stream: of start; of the first frame not looked at by acked() */
     struct block *spare;        /* blocks nobody refers to */
     unsigned n_spare;
+    struct block *held; /* left behind, but taken messages lie in them */
     bool inside;
     uint8_t kind;
-    uint8_t n_fds;
+    uint8_t n_fds; /* that come with the message */
+    uint8_t tail;  /* bytes behind the payload: a newline */
     size_t size, got;
     uint8_t *handed;
     uint64_t taken; /* messages */
@@ -120,7 +122,6 @@ struct stream_receiving {
     bool large;     /* the last message was: read little at a time, so that the next one's bytes need not be copied */
     bool empty;     /* the last read got -EAGAIN */
     bool shut, eof; /* SHUTDOWN was read; read returned 0 */
-    int end_error;  /* 0, or what the end is to be told as: -ESHUTDOWN, -ECONNRESET */
 };
 
 struct stream {
@@ -132,11 +133,14 @@ struct stream {
     uint64_t sent;   /* atomic: messages whose first byte may have left. Written by [S] before they leave */
     uint64_t owed;   /* atomic: what is to be acknowledged. Written by [R] */
     uint64_t acked;  /* atomic: by ACK frames. Written by [R] */
-    uint32_t closed; /* atomic: the peer said CLOSE, or its end of the stream is gone: sending is -EPIPE */
+    uint32_t closed; /* atomic: CLOSED_ of the peer: sending is -EPIPE */
     uint32_t stuck;  /* atomic: STUCK_ bits of what progress could not do. Written by [S] */
     struct stream_sending sending;
     struct stream_receiving receiving;
 };
+
+#define CLOSED_GOODBYE 1u /* it said CLOSE */
+#define CLOSED_DIED 2u    /* the stream ended without */
 
 #define STUCK_BYTES 1u /* the outbox waits for room in write_fd */
 #define STUCK_NOTE 2u  /* an acknowledgement waits for room in the rendezvous socket */
@@ -182,6 +186,14 @@ void stream_look(struct link *link);
 int stream_note(struct link *link, const struct note *note, struct offer *offer); /* NOTE_STREAM_CLOSE; others: -EPROTO */
 
 /* Between the stream_*.c files. */
+
+int stream_sendable(struct stream *stream);           /* [S] 0, -EPROTO, -EPIPE */
+int stream_flush_bytes(struct stream *stream);        /* [S] rest and outbox: 0, -EAGAIN, -EPIPE */
+void stream_note_stuck(struct stream *stream);        /* [S] tells the receiving half what is stuck */
+int stream_next(struct stream *stream);  /* [R] 0: inside a message; -EAGAIN: bytes are missing; or the end's error */
+bool stream_whole(struct stream *stream); /* [R] inside a message, and all of it came */
+int stream_fill(struct stream *stream, size_t want); /* [R] one read: 0 bytes came, -EAGAIN, or an error */
+
 
 static inline struct stream *stream_of(struct link *link) { return (struct stream *)link; }
 

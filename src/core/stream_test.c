@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* Two streams over a socket pair whose reads and writes can be cut to any length, and one stream against raw bytes. */
+
+#include "base/memory.h"
+#include "base/sys.h"
+#include "core/bytes.h"
+#include "core/stream.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define MOST ((size_t)8 << 20)
+
+static size_t write_most = SIZE_MAX, read_most = SIZE_MAX; /* bytes one call moves at most */
+static unsigned random_state = 1;
+
+static unsigned random_next(unsigned bound) {
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % bound;
+}
+
+static int cut(const struct iovec *vector, int n, size_t most, struct iovec *ret_cut) {
+    int used = 0;
+    for (; used < n && most > 0; used++) {
+        ret_cut[used] = vector[used];
+        if (ret_cut[used].iov_len > most)
+            ret_cut[used].iov_len = most;
+        most -= ret_cut[used].iov_len;
+    }
+    return used;
+}
+
+static ssize_t test_read(struct stream *stream, const struct iovec *vector, int n) {
+    struct iovec less[4];
+    ssize_t got = readv(stream->read_fd, less, cut(vector, n, read_most, less));
+    return got < 0 ? -errno : got;
+}
+
+static ssize_t test_write(struct stream *stream, const struct iovec *vector, int n) {
+    struct iovec less[4];
+    struct msghdr message = { .msg_iov = less };
+    message.msg_iovlen = (size_t)cut(vector, n, write_most, less);
+    ssize_t written = write_most == 0 ? -1 : sendmsg(stream->write_fd, &message, MSG_NOSIGNAL);
+    if (write_most == 0)
+        return -EAGAIN;
+    return written < 0 ? -errno : written;
+}
+
+static const struct stream_io io = { .read = test_read, .write = test_write };
+static const struct transport transport = { .scheme = "test" };
+
+static struct stream *stream_new(int fd, enum framing framing) {
+    struct options options = { .max_message = MOST, .read_ahead = 1 << 20 };
+    struct stream *stream = memory_new(sizeof *stream);
+    stream_init(stream, &transport, &options, LINK_PAIR, &io, framing);
+    stream->read_fd = stream->write_fd = fd;
+    return stream;
+}
+
+static void pair_new(enum framing framing, struct stream **ret_a, struct stream **ret_b) {
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    write_most = read_most = SIZE_MAX;
+    *ret_a = stream_new(fds[0], framing);
+    *ret_b = stream_new(fds[1], framing);
+}
+
+static void pair_free(struct stream *a, struct stream *b) {
+    write_most = read_most = SIZE_MAX;
+    stream_close(&a->link, true);
+    stream_close(&b->link, true);
+}
+
+static struct stream *raw_new(int *ret_fd) {
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    write_most = read_most = SIZE_MAX;
+    *ret_fd = fds[1];
+    return stream_new(fds[0], FRAMING_NATIVE);
+}
+
+static void fill_pattern(uint8_t *bytes, size_t size, unsigned seed) {
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(seed * 31 + i * 7 + (i >> 8));
+}
+
+static void check_pattern(const uint8_t *bytes, size_t size, unsigned seed) {
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != (uint8_t)(seed * 31 + i * 7 + (i >> 8)))
+            fail_msg("byte %zu of %zu, message %u", i, size, seed);
+}
+
+static int send_one(struct stream *stream, const void *data, size_t size, bool sync) {
+    hawser_message message = { .data = data, .size = size };
+    size_t sent = 0;
+    int r = stream_send(&stream->link, &message, 1, NULL, sync, &sent);
+    if (r == -EINPROGRESS)
+        assert_int_equal(stream_keep(&stream->link), 0);
+    return r == -EINPROGRESS ? 0 : r;
+}
+
+/* Every framing, sizes around the limits of the small and large ways, copied out and taken. */
+static void run_sizes(enum framing framing) {
+    static const size_t sizes[] = { 0, 1, 8, 100, 4088, 16368, 16375, 16376, 16377, 16384, 65527, 65536, 70000, 200000, 1 << 20 };
+    struct stream *a, *b;
+    pair_new(framing, &a, &b);
+    uint8_t *out = malloc(1 << 20), *in = malloc(1 << 20);
+    for (unsigned i = 0; i < 2 * sizeof sizes / sizeof sizes[0]; i++) {
+        size_t size = sizes[i / 2], got = 0;
+        fill_pattern(out, size, i);
+        int r = send_one(a, out, size, false);
+        assert_int_equal(r, 0);
+        memset(in, 0xee, size);
+        hawser_message message;
+        size_t taken = 0;
+        do {
+            stream_progress(&a->link);
+            r = i % 2 ? stream_recv(&b->link, in, size, NULL, &got) : stream_take(&b->link, &message, 1, &taken);
+        } while (r == -EAGAIN);
+        assert_int_equal(r, 0);
+        assert_int_equal(i % 2 ? got : message.size, size);
+        check_pattern(i % 2 ? in : message.data, size, i);
+        if (i % 2 == 0)
+            assert_int_equal(stream_release(&b->link, &message), 0);
+    }
+    free(out);
+    free(in);
+    pair_free(a, b);
+}
+
+static void test_sizes(void **state) {
+    (void)state;
+    run_sizes(FRAMING_NATIVE);
+    run_sizes(FRAMING_SP);
+    run_sizes(FRAMING_SP_IPC);
+}
+
+/* A message cut at every byte by the writer, then by the reader. */
+static void test_boundaries(void **state) {
+    (void)state;
+    struct stream *a, *b;
+    pair_new(FRAMING_NATIVE, &a, &b);
+    uint8_t out[40], in[40];
+    for (size_t most = 1; most < 60; most++) {
+        size_t got = 0;
+        fill_pattern(out, sizeof out, (unsigned)most);
+        write_most = most % 2 ? most : SIZE_MAX;
+        read_most = most % 2 ? SIZE_MAX : most;
+        assert_int_equal(send_one(a, out, sizeof out, most % 3 == 0), 0);
+        int r;
+        while ((r = stream_recv(&b->link, in, sizeof in, NULL, &got)) == -EAGAIN) {
+            r = stream_progress(&a->link);
+            assert_true(r == 0 || r == -EAGAIN);
+        }
+        assert_int_equal(r, 0);
+        assert_int_equal(got, sizeof out);
+        check_pattern(in, got, (unsigned)most);
+        stream_progress(&b->link);
+    }
+    pair_free(a, b);
+}
+
+struct traffic {
+    unsigned sent, received, n_held, n_loans, committed;
+    hawser_message held[8];
+    void *loans[4];
+    size_t loan_sizes[4];
+    uint8_t *out, *in;
+};
+
+static size_t random_size(void) {
+    return random_next(8) == 0 ? random_next(300000) : random_next(4) == 0 ? 0 : random_next(3000);
+}
+
+static void send_step(struct stream *a, struct traffic *traffic) {
+    hawser_message messages[20];
+    size_t n = 1 + random_next(20), at = 0, sent = 0;
+    if (random_next(5) == 0) {
+        size_t size = random_size();
+        void *loan;
+        int r = stream_loan(&a->link, size + random_next(10), &loan);
+        if (r == -EAGAIN)
+            return;
+        assert_int_equal(r, 0);
+        fill_pattern(loan, size, traffic->sent);
+        assert_int_equal(stream_commit(&a->link, loan, size), 0);
+        traffic->sent++;
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t size = random_size();
+        fill_pattern(traffic->out + at, size, traffic->sent + (unsigned)i);
+        messages[i] = (hawser_message){ .data = traffic->out + at, .size = size };
+        at += size;
+    }
+    int r = stream_send(&a->link, messages, n, NULL, a->framing == FRAMING_NATIVE && random_next(3) == 0, &sent);
+    if (r == -EAGAIN)
+        return;
+    assert_true(r == 0 || r == -EINPROGRESS);
+    assert_true(sent >= 1 && sent <= n);
+    if (r == -EINPROGRESS && random_next(2))
+        while (random_next(3) && stream_progress(&a->link) == -EAGAIN)
+            continue;
+    assert_int_equal(stream_keep(&a->link), 0);
+    traffic->sent += (unsigned)sent;
+}
+
+static void receive_step(struct stream *b, struct traffic *traffic) {
+    size_t got = 0, taken = 0;
+    if (traffic->n_held == 8 || (traffic->n_held > 0 && random_next(3) == 0)) { /* release in any order */
+        unsigned i = random_next(traffic->n_held);
+        assert_int_equal(stream_release(&b->link, &traffic->held[i]), 0);
+        assert_int_equal(stream_release(&b->link, &traffic->held[i]), -EINVAL);
+        traffic->held[i] = traffic->held[--traffic->n_held];
+    }
+    if (random_next(2)) {
+        int r = stream_recv(&b->link, traffic->in, 300000, NULL, &got);
+        if (r == -EAGAIN && random_next(2))
+            assert_int_equal(stream_unhand(&b->link), 0);
+        if (r == -EAGAIN)
+            return;
+        assert_int_equal(r, 0);
+        check_pattern(traffic->in, got, traffic->received++);
+        return;
+    }
+    unsigned n = 8 - traffic->n_held;
+    int r = n > 0 ? stream_take(&b->link, traffic->held + traffic->n_held, n, &taken) : -EAGAIN;
+    for (size_t i = 0; i < taken; i++) {
+        const hawser_message *message = &traffic->held[traffic->n_held++];
+        check_pattern(message->data, message->size, traffic->received++);
+    }
+    assert_true(r == 0 || r == -EAGAIN);
+}
+
+/* All ways to send and to receive, mixed at random, with calls cut at random; sometimes both ends look for acks. */
+static void run_traffic(unsigned seed, enum framing framing) {
+    struct stream *a, *b;
+    pair_new(framing, &a, &b);
+    random_state = seed;
+    struct traffic traffic = { .out = malloc(20 * 300000), .in = malloc(300000) };
+    uint64_t acked = 0;
+    while (traffic.sent < 1500 || traffic.received < traffic.sent) {
+        write_most = random_next(3) ? 1 + random_next(random_next(2) ? 100 : 100000) : SIZE_MAX;
+        read_most = random_next(3) ? 1 + random_next(random_next(2) ? 100 : 100000) : SIZE_MAX;
+        if (traffic.sent < 1500)
+            send_step(a, &traffic);
+        else
+            assert_true(stream_progress(&a->link) != -EPIPE);
+        receive_step(b, &traffic);
+        stream_progress(&b->link);
+        if (framing == FRAMING_NATIVE && random_next(4) == 0)
+            assert_int_equal(stream_acked(&a->link, &acked), 0);
+    }
+    write_most = read_most = SIZE_MAX;
+    assert_int_equal(traffic.received, traffic.sent);
+    if (framing == FRAMING_NATIVE) {
+        assert_int_equal(stream_ask(&a->link), 0);
+        assert_int_equal(stream_ready(&b->link), 0);
+        stream_progress(&b->link);
+        assert_int_equal(stream_acked(&a->link, &acked), 0);
+        assert_int_equal(acked, traffic.sent);
+    }
+    free(traffic.out);
+    free(traffic.in);
+    pair_free(a, b); /* with messages still held */
+}
+
+static void test_traffic(void **state) {
+    (void)state;
+    for (unsigned seed = 1; seed <= 6; seed++)
+        run_traffic(seed, seed % 3 == 0 ? FRAMING_SP_IPC : FRAMING_NATIVE);
+}
+
+static void test_many_in_one_call(void **state) {
+    (void)state;
+    struct stream *a, *b;
+    pair_new(FRAMING_NATIVE, &a, &b);
+    static uint8_t payload[64];
+    hawser_message out[300], in[300];
+    size_t n = 0;
+    for (unsigned i = 0; i < 300; i++)
+        out[i] = (hawser_message){ .data = payload, .size = sizeof payload };
+    uint64_t before = b->receiving.position;
+    assert_int_equal(stream_send(&a->link, out, 300, NULL, false, &n), 0);
+    assert_int_equal(n, 300);
+    assert_int_equal(stream_take(&b->link, in, 300, &n), 0);
+    assert_int_equal(n, 300);
+    assert_int_equal(b->receiving.position - before, 300 * (64 + 8));
+    for (unsigned i = 0; i < 300; i++)
+        assert_int_equal(stream_release(&b->link, &in[i]), 0);
+    pair_free(a, b);
+}
+
+/* Full: nothing is sent; a write cut inside the first of many leaves the others unsent. */
+static void test_full(void **state) {
+    (void)state;
+    struct stream *a, *b;
+    pair_new(FRAMING_NATIVE, &a, &b);
+    uint8_t payload[100] = { 0 };
+    hawser_message out[3] = { { .data = payload, .size = 100 }, { .data = payload, .size = 100 }, { .data = payload, .size = 100 } };
+    size_t sent = 0, got = 0;
+    write_most = 0;
+    assert_int_equal(stream_send(&a->link, out, 3, NULL, false, &sent), -EAGAIN);
+    assert_int_equal(stream_send(&a->link, &(hawser_message){ .data = payload, .size = 100 }, 1, NULL, false, &sent), -EAGAIN);
+    assert_int_equal(a->sent, 0);
+    write_most = 150; /* the first, and some of the second */
+    assert_int_equal(stream_send(&a->link, out, 3, NULL, false, &sent), -EINPROGRESS);
+    assert_int_equal(sent, 2);
+    assert_int_equal(a->sent, 2);
+    write_most = 0;
+    void *loan;
+    assert_int_equal(stream_loan(&a->link, 1, &loan), -EAGAIN);
+    assert_int_equal(stream_progress(&a->link), -EAGAIN);
+    write_most = SIZE_MAX;
+    assert_int_equal(stream_progress(&a->link), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(stream_recv(&b->link, payload, 100, NULL, &got), 0);
+    assert_int_equal(stream_recv(&b->link, payload, 100, NULL, &got), -EAGAIN);
+    pair_free(a, b);
+}
+
+static void test_loans(void **state) {
+    (void)state;
+    struct stream *a, *b;
+    pair_new(FRAMING_NATIVE, &a, &b);
+    void *loans[STREAM_LOANS], *one_more;
+    uint8_t in[200];
+    size_t got = 0;
+    for (unsigned i = 0; i < STREAM_LOANS; i++) {
+        assert_int_equal(stream_loan(&a->link, 100 + i, &loans[i]), 0);
+        assert_int_equal((uintptr_t)loans[i] % 8, 0);
+        fill_pattern(loans[i], 100 + i, i);
+    }
+    assert_int_equal(stream_loan(&a->link, 1, &one_more), -ENOBUFS);
+    assert_int_equal(stream_commit(&a->link, loans[3], 104), -EMSGSIZE);
+    assert_int_equal(stream_commit(&a->link, in, 1), -EINVAL);
+    assert_int_equal(stream_discard(&a->link, in), -EINVAL);
+    assert_int_equal(stream_discard(&a->link, loans[5]), 0);
+    assert_int_equal(stream_discard(&a->link, loans[5]), -EINVAL);
+    write_most = 10; /* they wait in the outbox, in commit order */
+    for (unsigned i = STREAM_LOANS; i-- > 0;)
+        if (i != 5)
+            assert_int_equal(stream_commit(&a->link, loans[i], 90), 0);
+    write_most = SIZE_MAX;
+    assert_int_equal(stream_progress(&a->link), 0);
+    for (unsigned i = STREAM_LOANS; i-- > 0;) {
+        if (i == 5)
+            continue;
+        assert_int_equal(stream_recv(&b->link, in, sizeof in, NULL, &got), 0);
+        assert_int_equal(got, 90);
+        check_pattern(in, got, i);
+    }
+    assert_int_equal(stream_loan(&a->link, 1, &one_more), 0); /* left out: freed with the stream */
+    pair_free(a, b);
+}
+
+static void test_too_small(void **state) {
+    (void)state;
+    struct stream *a, *b;
+    pair_new(FRAMING_NATIVE, &a, &b);
+    uint8_t *big = malloc(100000);
+    size_t got = 0;
+    fill_pattern(big, 100000, 1);
+    assert_int_equal(send_one(a, big, 100000, false), 0);
+    assert_int_equal(stream_recv(&b->link, big, 10, NULL, &got), -EMSGSIZE);
+    assert_int_equal(got, 100000);
+    read_most = 30000;
+    assert_int_equal(stream_recv(&b->link, big, 100000, NULL, &got), 0); /* several reads */
+    check_pattern(big, got, 1);
+    pair_free(a, b);
+    free(big);
+}
+
+/* ---- The end ---- */
+
+static void test_goodbye(void **state) {
+    (void)state;
+    struct stream *a, *b;
+    pair_new(FRAMING_NATIVE, &a, &b);
+    uint8_t byte = 7;
+    size_t got = 0;
+    assert_int_equal(send_one(a, &byte, 1, false), 0);
+    assert_int_equal(stream_shutdown(&a->link), 0);
+    assert_int_equal(stream_shutdown(&a->link), 0);
+    assert_int_equal(stream_recv(&b->link, &byte, 1, NULL, &got), 0);
+    assert_int_equal(stream_recv(&b->link, &byte, 1, NULL, &got), -ESHUTDOWN);
+    assert_int_equal(send_one(b, &byte, 1, false), 0); /* the other direction goes on */
+    assert_int_equal(stream_recv(&a->link, &byte, 1, NULL, &got), 0);
+    assert_int_equal(stream_drained(&a->link), 0);
+    stream_close(&a->link, true);
+    assert_int_equal(stream_ready(&b->link), 1);
+    uint64_t acked;
+    stream_acked(&b->link, &acked);
+    assert_int_equal(send_one(b, &byte, 1, false), -EPIPE);
+    assert_int_equal(stream_recv(&b->link, &byte, 1, NULL, &got), -ESHUTDOWN);
+    stream_close(&b->link, true);
+}
+
+static void end_after(const void *bytes, size_t size, enum framing framing, int messages, int expected) {
+    int fd;
+    struct stream *stream = raw_new(&fd);
+    stream->framing = framing;
+    uint8_t in[100];
+    size_t got = 0;
+    assert_int_equal(write(fd, bytes, size), size);
+    close(fd);
+    for (int i = 0; i < messages; i++)
+        assert_int_equal(stream_recv(&stream->link, in, sizeof in, NULL, &got), 0);
+    assert_int_equal(stream_recv(&stream->link, in, sizeof in, NULL, &got), expected);
+    assert_int_equal(stream_recv(&stream->link, in, sizeof in, NULL, &got), expected);
+    stream_close(&stream->link, true);
+}
+
+static void test_ends(void **state) {
+    (void)state;
+    static const uint8_t one[] = { 0, 0, 0, 0, 0, 0, 0, 1, 'x', 0, 0, 0, 0, 0, 0, 0, 2, 'y' };
+    end_after(one, 9, FRAMING_NATIVE, 1, -ECONNRESET);
+    end_after(one, 18, FRAMING_NATIVE, 1, -ECONNRESET); /* half a message is dropped */
+    end_after(one, 9, FRAMING_SP, 1, -ESHUTDOWN);
+    end_after(one, 18, FRAMING_SP, 1, -ECONNRESET);
+    end_after(one, 12, FRAMING_SP, 1, -ECONNRESET);
+    end_after("a\n\nb", 4, FRAMING_LINE, 3, -ESHUTDOWN);
+    end_after("a\n\nb\n", 5, FRAMING_LINE, 3, -ESHUTDOWN);
+    end_after("abc", 3, FRAMING_NONE, 1, -ESHUTDOWN);
+    static const uint8_t bye[] = { 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0 };
+    end_after(bye, 8, FRAMING_NATIVE, 0, -ESHUTDOWN);
+    end_after(bye + 8, 8, FRAMING_NATIVE, 0, -ESHUTDOWN);
+}
+
+/* ---- Acknowledgements ---- */
+
+static void test_acks(void **state) {
+    (void)state;
+    struct stream *a, *b;
+    pair_new(FRAMING_NATIVE, &a, &b);
+    uint8_t in[100], out[100] = { 0 };
+    size_t got = 0;
+    uint64_t acked = 9;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(send_one(a, out, 100, i == 1), 0);
+    assert_int_equal(stream_recv(&b->link, in, 100, NULL, &got), 0);
+    assert_int_equal(b->link.ack_due, 0);
+    assert_int_equal(stream_recv(&b->link, in, 100, NULL, &got), 0);
+    assert_int_equal(b->link.ack_due, 1);
+    assert_int_equal(send_one(b, out, 100, false), 0); /* pays first */
+    assert_int_equal(stream_acked(&a->link, &acked), 0);
+    assert_int_equal(acked, 2);
+    assert_int_equal(stream_ask(&a->link), 0);
+    assert_int_equal(stream_ask(&a->link), 0);
+    assert_int_equal(stream_recv(&b->link, in, 100, NULL, &got), 0);
+    assert_int_equal(stream_ready(&b->link), 0);
+    assert_int_equal(stream_progress(&b->link), 0);
+    assert_int_equal(stream_acked(&a->link, &acked), 0); /* behind the message of b, which nobody received */
+    assert_int_equal(acked, 3);
+    assert_int_equal(stream_recv(&a->link, in, 100, NULL, &got), 0);
+    assert_int_equal(stream_recv(&a->link, in, 100, NULL, &got), -EAGAIN);
+    assert_int_equal(stream_acked(&a->link, &acked), 0);
+    stream_drained(&b->link);
+    assert_int_equal(send_one(a, out, 100, true), 0);
+    assert_int_equal(stream_acked(&a->link, &acked), -ESHUTDOWN);
+    pair_free(a, b);
+}
+
+/* The other end sends and never receives: this end looks for its acknowledgement among read_ahead bytes, no more. */
+static void test_read_ahead(void **state) {
+    (void)state;
+    struct stream *a, *b;
+    pair_new(FRAMING_NATIVE, &a, &b);
+    uint8_t *out = malloc(60000), *in = malloc(60000);
+    unsigned sent = 0;
+    size_t got = 0;
+    uint64_t acked;
+    int r = 0;
+    assert_int_equal(send_one(a, out, 1, true), 0);
+    while (r == 0 && sent < 100) {
+        fill_pattern(out, 60000, sent);
+        if (send_one(b, out, 60000, false) == 0)
+            sent++;
+        r = stream_acked(&a->link, &acked);
+    }
+    assert_int_equal(r, -ENOBUFS);
+    assert_true(sent >= 16 && sent < 30);
+    for (unsigned i = 0; i < sent; i++) {
+        while ((r = stream_recv(&a->link, in, 60000, NULL, &got)) == -EAGAIN)
+            stream_progress(&b->link);
+        assert_int_equal(r, 0);
+        check_pattern(in, got, i);
+    }
+    free(in);
+    free(out);
+    pair_free(a, b);
+}
+
+/* ---- Hostile bytes ---- */
+
+static size_t most_allocated;
+
+static void *watch_resize(void *old, size_t size) {
+    most_allocated = size > most_allocated ? size : most_allocated;
+    return realloc(old, size);
+}
+
+static void hostile(uint64_t word, uint64_t second, size_t size, int expected) {
+    int fd;
+    struct stream *stream = raw_new(&fd);
+    uint8_t bytes[16], in[16];
+    size_t got = 0;
+    uint64_t acked;
+    bytes_put64(bytes, word);
+    bytes_put64(bytes + 8, second);
+    assert_int_equal(write(fd, bytes, size), size);
+    void *(*real)(void *, size_t) = memory_resize_hook;
+    memory_resize_hook = watch_resize;
+    most_allocated = 0;
+    assert_int_equal(stream_recv(&stream->link, in, sizeof in, NULL, &got), expected);
+    if (expected == -EPROTO) {
+        assert_int_equal(stream_acked(&stream->link, &acked), -EPROTO);
+        assert_int_equal(send_one(stream, in, 1, false), -EPROTO);
+    } else {
+        hawser_message message;
+        assert_int_equal(stream_take(&stream->link, &message, 1, &got), -EAGAIN);
+    }
+    assert_true(most_allocated < 3 * STREAM_BLOCK);
+    memory_resize_hook = real;
+    close(fd);
+    stream_close(&stream->link, true);
+}
+
+static uint64_t frame_word(unsigned kind, uint64_t size) { return (uint64_t)kind << 56 | size; }
+
+static void test_hostile(void **state) {
+    (void)state;
+    hostile(frame_word(FRAME_DATA, MOST + 1), 0, 8, -EPROTO);
+    hostile(frame_word(FRAME_DATA, ((uint64_t)1 << 56) - 1), 0, 8, -EPROTO);
+    hostile(frame_word(FRAME_DATA, MOST), 0, 16, -EMSGSIZE); /* announced is not arrived */
+    hostile(frame_word(FRAME_DATA_FDS, 3), 1, 16, -EPROTO);
+    hostile(frame_word(FRAME_DATA_FDS, 8), 1, 16, -EPROTO); /* not on this mechanism */
+    hostile(frame_word(FRAME_ASK, 1), 0, 16, -EPROTO);
+    hostile(frame_word(FRAME_ACK, 7), 0, 16, -EPROTO);
+    hostile(frame_word(FRAME_ACK, 8), 1, 16, -EPROTO); /* nothing was sent */
+    hostile(frame_word(FRAME_ACK, 8), UINT64_MAX, 16, -EPROTO);
+    hostile(frame_word(FRAME_SHUTDOWN, 1), 0, 16, -EPROTO);
+    hostile(frame_word(FRAME_HELLO, 8), 0, 16, -EPROTO);
+    hostile(frame_word(FRAME_HELLO, STREAM_HELLO_MAX + 1), 0, 16, -EPROTO);
+    for (unsigned kind = FRAME_HELLO + 1; kind < 256; kind++)
+        hostile(frame_word(kind, 0), 0, 16, -EPROTO);
+}
+
+/* Random frames, mostly well-formed, cut anywhere: any result, but no crash and no more memory than arrived. */
+static void test_random_bytes(void **state) {
+    (void)state;
+    static uint8_t bytes[5000];
+    for (unsigned seed = 1; seed < 400; seed++) {
+        int fd;
+        struct stream *stream = raw_new(&fd);
+        random_state = seed;
+        size_t size = 0;
+        while (size < 4000) {
+            bool sane = random_next(30) > 0;
+            unsigned kind = sane ? random_next(5) : random_next(256);
+            uint64_t length = kind == FRAME_ACK ? 8 : kind == FRAME_ASK ? 0 : sane ? random_next(300) : random_state;
+            bytes_put64(bytes + size, frame_word(kind, length));
+            memset(bytes + size + 8, 0, 300);
+            size += 8 + (length < 300 ? (size_t)length : 8);
+        }
+        size -= random_next(300);
+        assert_int_equal(write(fd, bytes, size), size);
+        if (random_next(2))
+            close(fd), fd = -1;
+        read_most = 1 + random_next(200);
+        for (int i = 0; i < 300; i++) {
+            uint8_t in[300];
+            size_t got;
+            uint64_t acked;
+            hawser_message message;
+            switch (random_next(4)) {
+            case 0: stream_recv(&stream->link, in, random_next(301), NULL, &got); break;
+            case 1:
+                if (stream_take(&stream->link, &message, 1, &got) == 0 && random_next(2))
+                    stream_release(&stream->link, &message);
+                break;
+            case 2: stream_acked(&stream->link, &acked); break;
+            default: stream_progress(&stream->link);
+            }
+            stream_unhand(&stream->link);
+        }
+        close(fd);
+        stream_close(&stream->link, true);
+    }
+}
+
+/* ---- fifo's framings ---- */
+
+static void test_lines(void **state) {
+    (void)state;
+    int fd;
+    struct stream *stream = raw_new(&fd);
+    stream->framing = FRAMING_LINE;
+    char in[10] = { 0 };
+    size_t got = 0;
+    assert_int_equal(send_one(stream, "ab", 2, false), 0);
+    assert_int_equal(send_one(stream, "a\nb", 3, false), -EINVAL);
+    assert_int_equal(send_one(stream, "", 0, false), 0);
+    void *loan;
+    assert_int_equal(stream_loan(&stream->link, 2, &loan), 0);
+    memcpy(loan, "cd", 2);
+    assert_int_equal(stream_commit(&stream->link, loan, 2), 0);
+    assert_int_equal(read(fd, in, sizeof in), 7);
+    assert_memory_equal(in, "ab\n\ncd\n", 7);
+    assert_int_equal(write(fd, "one\ntw", 6), 6);
+    assert_int_equal(stream_recv(&stream->link, in, 10, NULL, &got), 0);
+    assert_memory_equal(in, "one", 3);
+    assert_int_equal(stream_recv(&stream->link, in, 10, NULL, &got), -EAGAIN);
+    assert_int_equal(write(fd, "o\n", 2), 2);
+    assert_int_equal(stream_recv(&stream->link, in, 10, NULL, &got), 0);
+    assert_int_equal(got, 3);
+    close(fd);
+    stream_close(&stream->link, true);
+}
+
+static void test_large_lines(void **state) {
+    (void)state;
+    struct stream *a, *b;
+    pair_new(FRAMING_LINE, &a, &b);
+    char *line = malloc(100000), *in = malloc(100000);
+    memset(line, 'x', 100000);
+    size_t got = 0;
+    write_most = 30000;
+    assert_int_equal(send_one(a, line, 100000, false), 0);
+    int r;
+    while ((r = stream_recv(&b->link, in, 100000, NULL, &got)) == -EAGAIN)
+        stream_progress(&a->link);
+    assert_int_equal(r, 0);
+    assert_int_equal(got, 100000);
+    assert_memory_equal(in, line, got);
+    free(line);
+    free(in);
+    pair_free(a, b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sizes),        cmocka_unit_test(test_boundaries), cmocka_unit_test(test_traffic),
+        cmocka_unit_test(test_many_in_one_call), cmocka_unit_test(test_full),  cmocka_unit_test(test_loans),
+        cmocka_unit_test(test_too_small),    cmocka_unit_test(test_goodbye),    cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_acks),         cmocka_unit_test(test_read_ahead), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_lines),      cmocka_unit_test(test_large_lines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
