@@ -5,8 +5,9 @@
 
 #include "core/transport.h"
 
+extern const struct transport transport_pipe;
 extern const struct transport transport_shm;
 
 const struct transport *const transports[] = {
-    &transport_shm, NULL,
+    &transport_pipe, &transport_shm, NULL,
 };
