@@ -288,7 +288,7 @@ static int run_rows(const struct plan *plan, struct session *session, FILE *json
 }
 
 static int run(const struct plan *plan, FILE *json) {
-    struct session session = { .samples = plan->quick ? SAMPLES_QUICK : SAMPLES_FULL };
+    struct session session = { .samples = plan->quick && !plan->targets ? SAMPLES_QUICK : SAMPLES_FULL };
     session.time_ns = plan->time_ns / session.samples;
     if (session_open(&session, plan->one_cpu) < 0)
         return EXIT_FAILED;
@@ -318,6 +318,8 @@ int verb_bench(int argc, char **argv) {
     int code = parse(&plan, argc, argv);
     if (code != EXIT_DONE)
         return code;
+    if (plan.targets && (plan.json || plan.n_mechanisms || plan.one_cpu || plan.many))
+        return usage("%s takes no other option than --quick and --time", "--targets");
     if (plan.n_mechanisms == 0)
         add_all(&plan);
     if (plan.time_ns == 0)

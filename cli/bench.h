@@ -25,8 +25,11 @@ struct cpus {
     bool together;  /* both sides on one CPU */
 };
 
+struct run;
+
 struct sample_request {
     const struct way *way;
+    int (*work)(struct run *run); /* NULL: the way's pattern; else what each side does instead */
     enum pattern pattern;
     enum way_wait wait;
     size_t size;     /* bytes of a message */
@@ -43,6 +46,7 @@ struct sample {
     double cpu_ns, calls, switches, interrupts; /* both sides together; interrupts: of the whole system */
     double distance_ns;   /* a cache line there and back, mean of the probes before and after */
     double probes_ns[2];  /* those probes */
+    double descriptors;   /* connect only: held by an idle channel, on the side that holds more */
 };
 
 /* 0; -ECANCELED: *ret_signal asked for the end; else the sentence says which way failed and how. No child,
@@ -96,7 +100,10 @@ const char *pattern_name(enum pattern pattern);
 const char *wait_name(enum way_wait wait);
 void table_print(FILE *file, const struct session *session, const struct row *rows, size_t n);
 int json_print(FILE *file, const struct row *rows, size_t n);
-int targets_run(struct session *session);
+int targets_run(struct session *session); /* prints as it goes; an exit code */
+
+/* Connect, accept, first message over shm: p50_ns, p99_ns and descriptors. Errors as sample_run(). */
+int connect_measure(struct session *session, struct sample *ret_sample, char *ret_sentence);
 
 /* hawser's ways, by mechanism; ends with NULL */
 extern const struct way *const hawser_ways[];

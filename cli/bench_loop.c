@@ -168,6 +168,8 @@ static int measure(struct run *run) {
 
 int loop_run(const struct sample_request *request, struct board *board, void *state, enum way_side side) {
     struct run run = { .request = request, .board = board, .state = state, .side = side };
+    if (request->work)
+        return request->work(&run);
     int r = request->way->join(state, side);
     if (r < 0)
         return loop_fail(&run, r, side == WAY_LEAD ? "join the far side" : "welcome the far side");

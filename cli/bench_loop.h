@@ -32,6 +32,7 @@ struct board {
     struct sample sample; /* p50_ns to mean_ns and the probes; by the lead */
     uint64_t messages;    /* counted and checked; by whoever received them */
     double interrupts;
+    double descriptors[2]; /* connect, by side */
     struct histogram single, batched; /* of round trips */
 };
 
