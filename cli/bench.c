@@ -190,19 +190,21 @@ static enum way_wait bare_wait(const struct plan *plan, enum way_wait wait) {
     return plan->one_cpu || wait == WAY_BLOCK ? WAY_BLOCK : WAY_SPIN;
 }
 
+static bool is_alone(const struct way *way) { return way && (way->can & WAY_ALONE); }
+
 static void fill(const struct plan *plan, const char *mechanism, struct row *ret_row) {
     struct row *row = ret_row;
     row->mechanism = mechanism;
     row->ours = hawser_way_find(mechanism);
     row->bare = bare_way_find(mechanism);
-    row->bare_wait = bare_wait(plan, row->wait);
+    row->bare_wait = is_alone(row->bare) ? row->wait : bare_wait(plan, row->wait);
     if (row->bare && !can_wait(row->bare, row->bare_wait))
         row->bare = NULL;
 }
 
 static bool makes_sense(const struct plan *plan, const struct row *row) {
     static const unsigned bits[] = { WAY_CAN_ROUND_TRIP, WAY_CAN_ONE_WAY, WAY_CAN_MANY };
-    if (plan->one_cpu && row->wait == WAY_SPIN)
+    if (plan->one_cpu && row->wait == WAY_SPIN && !is_alone(row->bare))
         return false;
     if (row->ours)
         return can_wait(row->ours, row->wait) && (row->ours->can & bits[row->pattern]);
@@ -279,7 +281,9 @@ static int run_rows(const struct plan *plan, struct session *session, FILE *json
         return EXIT_FAILED;
     n = make_rows(plan, rows);
     int code = EXIT_FAILED;
-    if (measure_rows(session, rows, n) == 0) {
+    if (n == 0)
+        code = usage("nothing is left to measure: %s", plan->one_cpu ? "on one CPU nobody can spin" : "none of these knows such a wait");
+    else if (measure_rows(session, rows, n) == 0) {
         session_close(session); /* the bar makes way */
         code = print(plan, json, session, rows, n);
     }

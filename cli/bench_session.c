@@ -14,12 +14,16 @@
 #include <unistd.h>
 
 #define BAR_WIDTH 24
+#define PARENT_MOST 40 /* bytes: a socket's path holds 107 in all */
 
 int session_open(struct session *session, bool one_cpu) {
     sigset_t set;
-    snprintf(session->directory, sizeof session->directory, "/tmp/hawser-bench-XXXXXX");
+    const char *parent = getenv("TMPDIR");
+    if (!parent || parent[0] != '/' || strlen(parent) > PARENT_MOST)
+        parent = "/tmp";
+    snprintf(session->directory, sizeof session->directory, "%s/hawser-bench-XXXXXX", parent);
     if (!mkdtemp(session->directory)) {
-        fprintf(stderr, "hawser bench: make a directory in /tmp: %s\n", strerror(errno));
+        fprintf(stderr, "hawser bench: make a directory in %s: %s\n", parent, strerror(errno));
         return -errno;
     }
     /* hawser's own names too: what a killed side leaves goes with the directory */

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -29,6 +30,11 @@ struct stream *stream_new(const struct way_setup *setup) {
     stream->spin = setup->wait == WAY_SPIN;
     stream->no_signal = true;
     stream->size = setup->size;
+    stream->scratch = malloc(STREAM_SMALL + WAY_HEADER_SIZE);
+    if (!stream->scratch) {
+        free(stream);
+        return NULL;
+    }
     return stream;
 }
 
@@ -45,6 +51,7 @@ int stream_free(struct stream *stream, int error) {
         return error;
     close_side(stream, WAY_LEAD);
     close_side(stream, WAY_FOLLOW);
+    free(stream->scratch);
     free(stream);
     return error;
 }
@@ -82,6 +89,10 @@ static ssize_t write_masked(struct stream *stream, const struct iovec *vector, i
 }
 
 static ssize_t write_some(struct stream *stream, struct iovec *vector, int n) {
+    if (stream->socket && n == 1) {
+        stream->calls++;
+        return send(stream->to, vector->iov_base, vector->iov_len, MSG_NOSIGNAL);
+    }
     if (stream->socket) {
         struct msghdr message = { .msg_iov = vector, .msg_iovlen = (size_t)n };
         stream->calls++;
@@ -120,12 +131,7 @@ static int again(const struct stream *stream) {
     return 0;
 }
 
-int stream_send(void *state, const void *data, size_t size) {
-    struct stream *stream = state;
-    uint64_t header = size;
-    struct iovec pieces[2] = { { &header, sizeof header }, { (void *)(uintptr_t)data, size } };
-    struct iovec *vector = pieces;
-    int n = size ? 2 : 1;
+static int send_all(struct stream *stream, struct iovec *vector, int n) {
     while (n > 0) {
         ssize_t written = write_some(stream, vector, n);
         int r = written < 0 ? again(stream) : 0;
@@ -137,18 +143,22 @@ int stream_send(void *state, const void *data, size_t size) {
     return 0;
 }
 
-/* Asks for exactly one message, whose size is known: one call per message, as the fastest loop one would
- * write by hand without a buffer that reads ahead. */
-int stream_recv(void *state, void *buffer, size_t capacity, size_t *ret_size) {
+int stream_send(void *state, const void *data, size_t size) {
     struct stream *stream = state;
-    uint64_t header = 0;
-    size_t size = stream->size < capacity ? stream->size : capacity;
-    struct iovec pieces[2] = { { &header, sizeof header }, { buffer, size } };
-    struct iovec *vector = pieces;
-    int n = size ? 2 : 1;
+    uint64_t header = size;
+    if (size <= STREAM_SMALL) {
+        memcpy(stream->scratch, &header, sizeof header);
+        memcpy(stream->scratch + sizeof header, data, size);
+        return send_all(stream, &(struct iovec){ stream->scratch, sizeof header + size }, 1);
+    }
+    struct iovec pieces[2] = { { &header, sizeof header }, { (void *)(uintptr_t)data, size } };
+    return send_all(stream, pieces, 2);
+}
+
+static int recv_all(struct stream *stream, struct iovec *vector, int n) {
     while (n > 0) {
         stream->calls++;
-        ssize_t got = readv(stream->from, vector, n);
+        ssize_t got = n == 1 ? read(stream->from, vector->iov_base, vector->iov_len) : readv(stream->from, vector, n);
         int r = got < 0 ? again(stream) : 0;
         if (r < 0)
             return r;
@@ -156,6 +166,25 @@ int stream_recv(void *state, void *buffer, size_t capacity, size_t *ret_size) {
             return -ECONNRESET;
         if (got > 0)
             advance(&vector, &n, (size_t)got);
+    }
+    return 0;
+}
+
+/* Asks for exactly one message, whose size is known: one call per message, as the fastest loop one would
+ * write by hand without a buffer that reads ahead. */
+int stream_recv(void *state, void *buffer, size_t capacity, size_t *ret_size) {
+    struct stream *stream = state;
+    uint64_t header = 0;
+    size_t size = stream->size < capacity ? stream->size : capacity;
+    bool small = size <= STREAM_SMALL;
+    struct iovec whole = { stream->scratch, sizeof header + size };
+    struct iovec pieces[2] = { { &header, sizeof header }, { buffer, size } };
+    int r = small ? recv_all(stream, &whole, 1) : recv_all(stream, pieces, 2);
+    if (r < 0)
+        return r;
+    if (small) {
+        memcpy(&header, stream->scratch, sizeof header);
+        memcpy(buffer, stream->scratch + sizeof header, size);
     }
     if (header != size)
         return -EPROTO;

@@ -16,7 +16,10 @@ struct stream {
     bool no_signal; /* pwritev2 knows RWF_NOSIGNAL */
     size_t size;
     uint64_t calls;
+    char *scratch; /* header and payload together, where that is small */
 };
+
+#define STREAM_SMALL (16 << 10) /* as in hawser: up to here a copy is cheaper than a second piece */
 
 struct stream *stream_new(const struct way_setup *setup);
 int stream_free(struct stream *stream, int error); /* returns error */
