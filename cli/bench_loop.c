@@ -15,6 +15,7 @@
 #include <time.h>
 
 #define PROBE_NS 1000000
+#define PROBE_MOST_NS 10000000
 #define PROBE_TRIPS 16
 #define PROBE_BATCHES_MIN 32 /* where somebody else wants the CPUs too */
 #define PROBE_STOP UINT64_MAX
@@ -78,7 +79,7 @@ double probe_lead(struct board *board) {
     struct histogram *histogram = calloc(1, sizeof *histogram);
     uint64_t value = 0, old = way_load(&board->probe_follow); /* 0, or PROBE_STOP of the time before */
     int64_t start = bench_now(), now = start;
-    while (histogram && (now - start < PROBE_NS || histogram->n < PROBE_BATCHES_MIN)) {
+    while (histogram && (now - start < PROBE_NS || (histogram->n < PROBE_BATCHES_MIN && now - start < PROBE_MOST_NS))) {
         int64_t before = now;
         for (int trip = 0; trip < PROBE_TRIPS; trip++) {
             way_store(&board->probe_lead, ++value);

@@ -18,6 +18,7 @@ static const struct verb {
     { "send", verb_send, "send a file or standard input, as messages" },
     { "recv", verb_recv, "receive messages to standard output" },
     { "echo", verb_echo, "send everything back, to many peers at once" },
+    { "bench", verb_bench, "measure every mechanism on this machine, beside bare system calls" },
 };
 
 static void print_help(FILE *to) {

@@ -1,0 +1,62 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The verb as a user meets it: what it refuses, that its JSON is JSON, that nothing is left behind.
+# usage: bench_test.sh HAWSER
+set -u
+hawser=$1
+failed=0
+TMPDIR=$(mktemp -d /tmp/hawser-test-XXXXXX)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+
+fail() {
+    echo "FAILED: $*"
+    failed=1
+}
+
+# refuses WORD ARGUMENTS...: wrong usage, and the sentence holds WORD
+refuses() {
+    word=$1
+    shift
+    said=$("$hawser" bench "$@" 2>&1 >/dev/null)
+    [ $? -eq 2 ] || fail "bench $*: not refused"
+    case $said in *"$word"*) ;; *) fail "bench $*: says '$said'" ;; esac
+}
+
+refuses "a size is a number" --sizes 8,6x
+refuses "at most 64M" --sizes 1G
+refuses "a time is a number" --time 5
+refuses "spin, adaptive, block" --wait spin,never
+refuses "no mechanism 'pigeon'" pigeon
+refuses "no option --fast" --fast
+refuses "wants a value" --json
+refuses "not there yet" --html x.html
+refuses "no other option" --targets --one-cpu
+refuses "nobody can spin" --one-cpu cache
+
+"$hawser" bench --help | grep -q "example" || fail "--help has no example"
+
+"$hawser" bench memcpy futex --time 6ms --json "$TMPDIR/rows.json" >"$TMPDIR/table" || fail "memcpy futex"
+grep -q "ONE WAY" "$TMPDIR/table" || fail "no table"
+if command -v python3 >/dev/null; then
+    python3 - "$TMPDIR/rows.json" <<'PYTHON' || fail "the JSON is not as promised"
+import json, sys
+rows = json.load(open(sys.argv[1]))
+keys = ["mechanism", "pattern", "wait", "size", "p50_ns", "p99_ns", "p999_ns", "mean_ns", "messages_per_s", "bytes_per_s",
+        "cpu_ns_per_message", "syscalls_per_message", "switches_per_message", "interrupts_per_message", "raw_p50_ns",
+        "raw_messages_per_s"]
+assert len(rows) == 5 and all(list(row)[:16] == keys for row in rows)
+assert [row["pattern"] for row in rows].count("rtt") == 1
+PYTHON
+fi
+rm -f "$TMPDIR/rows.json" "$TMPDIR/table"
+
+# A user who has had enough: dies of the signal, and takes everything along.
+"$hawser" bench sysv mq pipe --time 60s --wait block >/dev/null 2>&1 &
+pid=$!
+while [ -z "$(ls -A "$TMPDIR")" ] && kill -0 $pid 2>/dev/null; do :; done
+kill -TERM $pid
+wait $pid
+[ $? -eq 143 ] || fail "ended by $? instead of the signal"
+[ -z "$(ls -A "$TMPDIR")" ] || fail "left behind: $(ls -A "$TMPDIR")"
+exit $failed
