@@ -68,7 +68,7 @@ static int claim_now(struct hawser_channel *channel, uint32_t self) {
     if (r < 0)
         return r; /* the claim stands; the next call tries again */
     channel->link->begun = true;
-    store_release(&channel->owner, self); /* pairs with nothing: other threads' calls come after the program's own order */
+    store_release(&channel->owner, self); /* pairs with channel_enter */
     return 0;
 }
 

@@ -51,7 +51,8 @@ int channel_claim(struct hawser_channel *channel, uint32_t self);
 
 static inline int channel_enter(struct hawser_channel *channel) {
     uint32_t self = process_self();
-    if (__builtin_expect(channel && load_relaxed(&channel->owner) == self, 1))
+    /* acquire: pairs with claim_now; another thread's first use made what this one is about to use */
+    if (__builtin_expect(channel && load_acquire(&channel->owner) == self, 1))
         return 0;
     return channel_claim(channel, self);
 }
