@@ -13,6 +13,7 @@
 #include <hawser/hawser.h>
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -376,6 +377,68 @@ static void test_wakes(void **state) {
     wake_test("shm://?ring=4K&wait=adaptive");
 }
 
+/* Threads of both ends send and receive at once, asleep half of the time; sizes of all three kinds. */
+#define EACH 3000
+
+struct traffic {
+    hawser_channel *channel;
+    unsigned threads, received;
+};
+
+static size_t traffic_size(unsigned i) { return i % 97 == 0 ? 300000 : i % 11 == 0 ? 2000 : i % 200; }
+
+static void *traffic_out(void *argument) {
+    struct traffic *traffic = argument;
+    uint8_t *bytes = pattern(300000, 5);
+    for (unsigned i = 0; i < EACH; i++) {
+        int r = i % 50 == 0 ? hawser_send_sync(traffic->channel, bytes, traffic_size(i), 30 * SECOND)
+                            : hawser_send(traffic->channel, bytes, traffic_size(i), 30 * SECOND);
+        if (r != 0)
+            return (void *)"send";
+    }
+    free(bytes);
+    return NULL;
+}
+
+static void *traffic_in(void *argument) {
+    struct traffic *traffic = argument;
+    while (add_relaxed(&traffic->received, 1) < EACH * traffic->threads) {
+        hawser_message message;
+        if (hawser_take(traffic->channel, 30 * SECOND, &message) != 0)
+            return (void *)"take";
+        bool right = matches(message.data, message.size, 5);
+        if (hawser_release(traffic->channel, &message) != 0 || !right)
+            return (void *)"bytes";
+    }
+    return NULL;
+}
+
+static void traffic_test(const char *address, unsigned threads) {
+    struct ends ends = pair_of(address);
+    struct traffic traffic[2] = { { ends.a, threads, 0 }, { ends.b, threads, 0 } };
+    pthread_t ids[12];
+    unsigned n = 0;
+    for (unsigned i = 0; i < threads; i++)
+        for (int end = 0; end < 2; end++) {
+            assert_int_equal(pthread_create(&ids[n++], NULL, traffic_out, &traffic[end]), 0);
+            assert_int_equal(pthread_create(&ids[n++], NULL, traffic_in, &traffic[end]), 0);
+        }
+    while (n > 0) {
+        void *failed = NULL;
+        pthread_join(ids[--n], &failed);
+        if (failed)
+            fail_msg("%s: %s", address, (const char *)failed);
+    }
+    ends_close(&ends);
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    traffic_test(SMALL "&wait=block", 1);
+    traffic_test(SMALL, 1);
+    traffic_test(SMALL "&wait=block&threads=many", 3);
+}
+
 /* An idle link's descriptors: rendezvous socket, pidfd, carrier. */
 static void test_idle_descriptors(void **state) {
     (void)state;
@@ -493,7 +556,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),          cmocka_unit_test(test_before_first_use),  cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_no_free_descriptors), cmocka_unit_test(test_loans),        cmocka_unit_test(test_large_loan),
-        cmocka_unit_test(test_release_any_order), cmocka_unit_test(test_wakes),          cmocka_unit_test(test_idle_descriptors),
+        cmocka_unit_test(test_release_any_order), cmocka_unit_test(test_wakes), cmocka_unit_test(test_threads),          cmocka_unit_test(test_idle_descriptors),
         cmocka_unit_test(test_lying_sender),   cmocka_unit_test(test_lying_memory),      cmocka_unit_test(test_lying_receiver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
