@@ -53,8 +53,15 @@ static void take_fds(const struct cmsghdr *header, struct packet *packet) {
     }
 }
 
+/* CMSG_NXTHDR, but that musl's mixes signs. */
+static struct cmsghdr *next_header(const struct msghdr *message, struct cmsghdr *header) {
+    char *next = (char *)header + CMSG_ALIGN(header->cmsg_len), *end = (char *)message->msg_control + message->msg_controllen;
+    bool room = next < end && (size_t)(end - next) >= sizeof *header;
+    return room ? (struct cmsghdr *)(void *)next : NULL;
+}
+
 static void take_control(struct msghdr *message, struct packet *packet) {
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = next_header(message, header)) {
         if (header->cmsg_level != SOL_SOCKET)
             continue;
         if (header->cmsg_type == SCM_RIGHTS)
@@ -108,11 +115,11 @@ int packet_receive(int fd, bool peek, struct packet *ret_packet) {
 static void put_fds(struct msghdr *message, union control *control, const int *fds, unsigned n) {
     memset(control, 0, sizeof *control);
     message->msg_control = control;
-    message->msg_controllen = CMSG_SPACE(n * sizeof(int));
+    message->msg_controllen = (socklen_t)CMSG_SPACE(n * sizeof(int)); /* musl's type; glibc's is wider */
     struct cmsghdr *header = CMSG_FIRSTHDR(message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(n * sizeof(int));
+    header->cmsg_len = (socklen_t)CMSG_LEN(n * sizeof(int));
     memcpy(CMSG_DATA(header), fds, n * sizeof(int));
 }
 
