@@ -205,14 +205,8 @@ static void unknown_features_are_ignored(void **state) {
 
 static void another_mechanism_is_refused(void **state) {
     (void)state;
-    struct client client;
     hawser_listener *listener = listen_at("test://a");
-    hawser_options options = HAWSER_OPTIONS_INIT;
-    struct address address;
-    struct options resolved;
-    assert_int_equal(address_parse("other://a", &address), 0);
-    assert_int_equal(options_resolve(&options, &address, &resolved), 0);
-        struct hello hello = hello_made();
+    struct hello hello = hello_made();
     memcpy(hello.scheme, "other\0\0", 8);
     int fd = raw_connect();
     raw_hello(fd, &hello, "");
