@@ -403,7 +403,7 @@ static int accept_link(struct hawser_listener *listener, int64_t deadline, struc
             return error_note(-EAGAIN, "nobody waits to be accepted");
         if (deadline != DEADLINE_NEVER && clock_now() >= deadline)
             return error_note(-ETIMEDOUT, "nobody connected in time");
-        struct pollfd fds[LINK_SLEEP_MAX];
+        struct pollfd fds[2]; /* epoll and the waker */
         struct sleep_set set = { .fds = fds };
         int64_t step_deadline = listener_sleep(listener, &set);
         /* An interrupt since the look above has made the wake descriptor readable, unless another thread's step has cleared it:

@@ -21,8 +21,8 @@
 #define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 
 void name_nap(int64_t *nap_ns, int64_t deadline) {
-    struct pollfd none[1];
-    struct sleep_set set = { .fds = none };
+    struct pollfd waker[1];
+    struct sleep_set set = { .fds = waker };
     sleep_until(&set, waker_self(), deadline_earlier(clock_now() + *nap_ns, deadline));
     *nap_ns = *nap_ns * 2 > NAP_LAST_NS ? NAP_LAST_NS : *nap_ns * 2;
 }

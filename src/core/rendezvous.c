@@ -194,7 +194,7 @@ static int await_packet(int fd, int64_t deadline, struct packet *packet) {
             return error == -EPROTO ? error_within(error, "listener is no hawser listener") : error;
         if (past(deadline))
             return error_note(-EAGAIN, "listener did not answer in time");
-        struct pollfd fds[1];
+        struct pollfd fds[2]; /* the socket and the waker */
         struct sleep_set set = { .fds = fds };
         sleep_add(&set, fd, POLLIN);
         sleep_until(&set, waker_self(), deadline);
