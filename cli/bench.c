@@ -30,7 +30,10 @@ struct plan {
     size_t n_waits;
     int64_t time_ns; /* for each figure, over all its samples */
     bool quick, one_cpu, many, targets;
-    const char *json;
+    struct output {
+        const char *path; /* NULL: not wanted; "-": standard output, instead of the table */
+        FILE *file;
+    } json, html;
 };
 
 static const char help[] =
@@ -47,6 +50,7 @@ static const char help[] =
     "  --many        one-way with hawser_send_many too\n"
     "  --targets     the figures that hawser promises, each with what was measured\n"
     "  --json FILE   the figures as JSON too; - is standard output, instead of the table\n"
+    "  --html FILE   the figures as a page too\n"
     "\n"
     "example:\n"
     "  hawser bench shm pipe --sizes 8,64K --wait spin,block --time 200ms\n";
@@ -114,11 +118,9 @@ static int parse_value(struct plan *plan, const char *option, const char *value)
         return parse_waits(plan, value);
     if (strcmp(option, "--time") == 0)
         return parse_time(plan, value);
-    if (strcmp(option, "--json") == 0) {
-        plan->json = value;
-        return EXIT_DONE;
-    }
-    return usage("%s is not there yet: --json FILE gives the figures to draw from", option);
+    struct output *output = strcmp(option, "--json") == 0 ? &plan->json : &plan->html;
+    output->path = value;
+    return EXIT_DONE;
 }
 
 static int parse_flag(struct plan *plan, const char *option) {
@@ -250,22 +252,23 @@ static int measure_rows(struct session *session, struct row *rows, size_t n) {
     return 0;
 }
 
-static int write_json(const struct plan *plan, FILE *file, const struct row *rows, size_t n) {
-    bool to_stdout = file == stdout;
-    int r = json_print(file, rows, n);
-    if (!to_stdout && fclose(file) != 0)
+static int finish(const struct output *output, int written) {
+    int r = written;
+    if (output->file != stdout && fclose(output->file) != 0)
         r = -errno;
     if (r < 0)
-        fprintf(stderr, "hawser bench: write %s: %s\n", plan->json, strerror(-r));
+        fprintf(stderr, "hawser bench: write %s: %s\n", output->path, strerror(-r));
     return r < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
-static int print(const struct plan *plan, FILE *json, const struct session *session, const struct row *rows, size_t n) {
+static int print(const struct plan *plan, const struct session *session, const struct row *rows, size_t n) {
     int code = EXIT_DONE;
-    if (json != stdout)
+    if (plan->json.file != stdout && plan->html.file != stdout)
         table_print(stdout, session, rows, n);
-    if (json)
-        code = write_json(plan, json, rows, n);
+    if (plan->json.file)
+        code |= finish(&plan->json, json_print(plan->json.file, rows, n));
+    if (plan->html.file)
+        code |= finish(&plan->html, html_print(plan->html.file, session, rows, n));
     for (size_t i = 0; i < n; i++)
         if (rows[i].failure[0]) {
             fprintf(stderr, "hawser bench: %s\n", rows[i].failure);
@@ -274,7 +277,7 @@ static int print(const struct plan *plan, FILE *json, const struct session *sess
     return fflush(stdout) == 0 ? code : EXIT_FAILED;
 }
 
-static int run_rows(const struct plan *plan, struct session *session, FILE *json) {
+static int run_rows(const struct plan *plan, struct session *session) {
     size_t most = plan->n_mechanisms * plan->n_sizes * plan->n_waits * 3, n;
     struct row *rows = calloc(most, sizeof *rows);
     if (!rows)
@@ -285,20 +288,20 @@ static int run_rows(const struct plan *plan, struct session *session, FILE *json
         code = usage("nothing is left to measure: %s", plan->one_cpu ? "on one CPU nobody can spin" : "none of these knows such a wait");
     else if (measure_rows(session, rows, n) == 0) {
         session_close(session); /* the bar makes way */
-        code = print(plan, json, session, rows, n);
+        code = print(plan, session, rows, n);
     }
     free(rows);
     return code;
 }
 
-static int run(const struct plan *plan, FILE *json) {
+static int run(const struct plan *plan) {
     struct session session = { .samples = plan->quick && !plan->targets ? SAMPLES_QUICK : SAMPLES_FULL };
     session.time_ns = plan->time_ns / session.samples;
     if (session_open(&session, plan->one_cpu) < 0)
         return EXIT_FAILED;
     if (plan->quick)
         session.budget_end_ns = bench_now() + QUICK_BUDGET_NS;
-    int code = plan->targets ? targets_run(&session) : run_rows(plan, &session, json);
+    int code = plan->targets ? targets_run(&session) : run_rows(plan, &session);
     session_close(&session);
     if (session.signal) { /* everything is cleaned up: die of it, as the caller expects */
         sigset_t none;
@@ -308,6 +311,17 @@ static int run(const struct plan *plan, FILE *json) {
         sigprocmask(SIG_SETMASK, &none, NULL);
     }
     return code;
+}
+
+/* Before minutes of measuring, not after. */
+static int open_output(struct output *output) {
+    if (!output->path)
+        return 0;
+    output->file = strcmp(output->path, "-") == 0 ? stdout : fopen(output->path, "we");
+    if (output->file)
+        return 0;
+    fprintf(stderr, "hawser bench: open %s: %s\n", output->path, strerror(errno));
+    return -1;
 }
 
 int verb_bench(int argc, char **argv) {
@@ -322,19 +336,13 @@ int verb_bench(int argc, char **argv) {
     int code = parse(&plan, argc, argv);
     if (code != EXIT_DONE)
         return code;
-    if (plan.targets && (plan.json || plan.n_mechanisms || plan.one_cpu || plan.many))
+    if (plan.targets && (plan.json.path || plan.html.path || plan.n_mechanisms || plan.one_cpu || plan.many))
         return usage("%s takes no other option than --quick and --time", "--targets");
     if (plan.n_mechanisms == 0)
         add_all(&plan);
     if (plan.time_ns == 0)
         plan.time_ns = plan.quick ? QUICK_TIME_NS : FULL_TIME_NS;
-    FILE *json = NULL;
-    if (plan.json) { /* before an hour of measuring, not after */
-        json = strcmp(plan.json, "-") == 0 ? stdout : fopen(plan.json, "we");
-        if (!json) {
-            fprintf(stderr, "hawser bench: open %s: %s\n", plan.json, strerror(errno));
-            return EXIT_FAILED;
-        }
-    }
-    return run(&plan, json);
+    if (open_output(&plan.json) < 0 || open_output(&plan.html) < 0)
+        return EXIT_FAILED;
+    return run(&plan);
 }

@@ -99,6 +99,8 @@ double interrupts_count(void); /* of all CPUs, from /proc/interrupts; NAN when i
 const char *pattern_name(enum pattern pattern);
 const char *wait_name(enum way_wait wait);
 void table_print(FILE *file, const struct session *session, const struct row *rows, size_t n);
+void table_print_where(FILE *file, const struct session *session, const struct row *rows, size_t n); /* its first lines */
+int html_print(FILE *file, const struct session *session, const struct row *rows, size_t n);
 int json_print(FILE *file, const struct row *rows, size_t n);
 int targets_run(struct session *session); /* prints as it goes; an exit code */
 

@@ -19,7 +19,7 @@ const char *wait_name(enum way_wait wait) {
     return names[wait];
 }
 
-static void print_where(FILE *file, const struct session *session, const struct row *rows, size_t n) {
+void table_print_where(FILE *file, const struct session *session, const struct row *rows, size_t n) {
     double distances[1024], low = INFINITY, high = 0;
     size_t known = 0;
     for (size_t i = 0; i < n && known < sizeof distances / sizeof *distances; i++) {
@@ -77,8 +77,9 @@ static void print_row(FILE *file, const struct row *row) {
 
 static void print_section(FILE *file, const struct row *rows, size_t n, enum pattern pattern) {
     bool any = false;
+    char size[NUMBER_TEXT];
     for (size_t i = 0; i < n; i++) {
-        if (rows[i].pattern != pattern || rows[i].failure[0])
+        if (rows[i].pattern != pattern)
             continue;
         if (!any && pattern == PATTERN_ROUND_TRIP)
             fprintf(file, "\nROUND TRIP                          p50     bare   ratio      p99    p99.9     mean");
@@ -88,25 +89,23 @@ static void print_section(FILE *file, const struct row *rows, size_t n, enum pat
         if (!any)
             fprintf(file, " | per msg: cpu  calls switches  irqs* | distance, spread\n");
         any = true;
-        print_row(file, &rows[i]);
+        if (rows[i].failure[0])
+            fprintf(file, "%-9s %8s %-8s   failed\n", rows[i].mechanism, size_text(rows[i].size, size), wait_name(rows[i].wait));
+        else
+            print_row(file, &rows[i]);
     }
 }
 
 void table_print(FILE *file, const struct session *session, const struct row *rows, size_t n) {
-    bool unsteady = false, failed = false;
-    print_where(file, session, rows, n);
+    bool unsteady = false;
+    table_print_where(file, session, rows, n);
     for (enum pattern pattern = PATTERN_ROUND_TRIP; pattern <= PATTERN_ONE_WAY_MANY; pattern++)
         print_section(file, rows, n, pattern);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         unsteady |= rows[i].unsteady > 0;
-        failed |= rows[i].failure[0] != 0;
-    }
     fprintf(file, "\nbare: the same work in bare system calls, blocking for wait=block%s. A round trip is two messages.\n"
                   "* interrupts of the whole system, whoever caused them.\n",
             session->cpus.together ? "" : ", spinning for spin and adaptive");
     if (unsteady)
         fprintf(file, "~ the distance between the CPUs changed while this row was measured.\n");
-    for (size_t i = 0; failed && i < n; i++)
-        if (rows[i].failure[0])
-            fprintf(file, "FAILED: %s\n", rows[i].failure);
 }

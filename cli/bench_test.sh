@@ -30,13 +30,14 @@ refuses "spin, adaptive, block" --wait spin,never
 refuses "no mechanism 'pigeon'" pigeon
 refuses "no option --fast" --fast
 refuses "wants a value" --json
-refuses "not there yet" --html x.html
+refuses "wants a value" --html
 refuses "no other option" --targets --one-cpu
 refuses "nobody can spin" --one-cpu cache
 
 "$hawser" bench --help | grep -q "example" || fail "--help has no example"
 
-"$hawser" bench memcpy futex --time 6ms --json "$TMPDIR/rows.json" >"$TMPDIR/table" || fail "memcpy futex"
+"$hawser" bench memcpy futex --time 6ms --json "$TMPDIR/rows.json" --html "$TMPDIR/rows.html" >"$TMPDIR/table" || fail "memcpy futex"
+grep -q "</html>" "$TMPDIR/rows.html" || fail "no page"
 grep -q "ONE WAY" "$TMPDIR/table" || fail "no table"
 if command -v python3 >/dev/null; then
     python3 - "$TMPDIR/rows.json" <<'PYTHON' || fail "the JSON is not as promised"
@@ -49,7 +50,7 @@ assert len(rows) == 5 and all(list(row)[:16] == keys for row in rows)
 assert [row["pattern"] for row in rows].count("rtt") == 1
 PYTHON
 fi
-rm -f "$TMPDIR/rows.json" "$TMPDIR/table"
+rm -f "$TMPDIR/rows.html" "$TMPDIR/rows.json" "$TMPDIR/table"
 
 # A user who has had enough: dies of the signal, and takes everything along.
 "$hawser" bench sysv mq pipe --time 60s --wait block >/dev/null 2>&1 &
