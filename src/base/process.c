@@ -44,15 +44,14 @@ uint32_t process_self(void) {
     return pid;
 }
 
-unsigned process_cpus(pid_t other) {
-    uint64_t set[1024 / 64] = { 0 }, others[1024 / 64] = { 0 }; /* more CPUs than that: -EINVAL, and certainly more than one */
-    if (sys_sched_getaffinity(0, sizeof set, set) <= 0)
+unsigned process_cpus(void) {
+    uint64_t set[1024 / 64] = { 0 }; /* more CPUs than that: -EINVAL, and certainly more than one */
+    int bytes = sys_sched_getaffinity(0, sizeof set, set);
+    if (bytes <= 0)
         return 2;
-    if (other > 0) /* its main thread's; where it cannot be had (it died), ours alone counts */
-        (void)sys_sched_getaffinity(other, sizeof others, others);
     unsigned n = 0;
     for (size_t i = 0; i < sizeof set / sizeof set[0]; i++)
-        n += (unsigned)__builtin_popcountll(set[i] | others[i]);
+        n += (unsigned)__builtin_popcountll(set[i]);
     return n > 0 ? n : 1;
 }
 

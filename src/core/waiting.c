@@ -89,8 +89,6 @@ static void begin(struct waiting *waiting) {
     half_lock(channel, waiting->half);
     waiting->ladder = waiting->half->ladder;
     half_unlock(channel, waiting->half);
-    const struct peer *peer = &channel->link->peer;
-    ladder_meet(&waiting->ladder, load_acquire(&peer->known) && peer->pid > 0 ? peer->pid : 0); /* pairs with peer_know */
     ladder_begin(&waiting->ladder);
     waiting->began = true;
 }

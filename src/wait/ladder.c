@@ -6,8 +6,8 @@
  * Karlin et al., "Competitive snoopy caching", 1988). Whether to spin at all is learned too: `favour` rises when what
  * was waited for came within that time and falls when a spin was in vain.
  *
- * A spin never helps when this thread and the peer may use one CPU only between them: the peer could not run meanwhile. So
- * then even wait=spin sleeps. Two that are pinned to a CPU each do spin; of a peer that is not known (fifo, tcp) the worse is assumed. */
+ * A spin never helps when this thread may use one CPU only: the peer could not run meanwhile, or runs where nothing
+ * can be gained that a sleep would lose. So with one CPU even wait=spin sleeps. */
 
 #include "wait/ladder.h"
 
@@ -29,16 +29,9 @@ void ladder_init(struct ladder *ladder, uint32_t mode, bool dear, bool watch) {
     *ladder = (struct ladder){ .mode = mode, .dear = dear, .watch = watch, .budget_ns = BUDGET_FIRST_NS };
 }
 
-void ladder_meet(struct ladder *ladder, pid_t peer) {
-    if (ladder->peer == peer)
-        return;
-    ladder->peer = peer;
-    ladder->until_cpus = 0;
-}
-
 static bool spin_can_help(struct ladder *ladder) {
     if (ladder->until_cpus == 0) {
-        ladder->cpus = process_cpus(ladder->peer);
+        ladder->cpus = process_cpus();
         ladder->until_cpus = CPUS_WAITS;
     }
     ladder->until_cpus--;

@@ -8,7 +8,6 @@
 #include <hawser/options.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 enum ladder_step {
     LADDER_TRY,     /* try again now */
@@ -23,8 +22,7 @@ struct ladder {
     bool watch;          /* give LADDER_LOOK at all */
     bool spins;          /* this wait spins still ... */
     bool spun;           /* ... or did at its beginning */
-    pid_t peer;          /* whom it waits for, if that is a process of this machine; else 0 */
-    uint32_t until_cpus; /* waits until the number of CPUs both may run on is asked for again */
+    uint32_t until_cpus; /* waits until the number of allowed CPUs is asked for again */
     uint32_t cpus;
     int32_t favour;   /* -8 to 8: how often, of late, what was waited for came within the budget */
     int64_t budget_ns;   /* how long a spin may take: what a sleep has lately cost */
@@ -35,9 +33,6 @@ struct ladder {
 };
 
 void ladder_init(struct ladder *ladder, uint32_t mode, bool dear, bool watch);
-
-/* It is now known whom it waits for. */
-void ladder_meet(struct ladder *ladder, pid_t peer);
 
 /* A wait begins: the first try has just failed. */
 void ladder_begin(struct ladder *ladder);

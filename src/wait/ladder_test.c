@@ -15,11 +15,12 @@
 
 #include <cmocka.h>
 
-static uint64_t cpus, peer_cpus;
+static uint64_t cpus;
 
 static int some_cpus(pid_t pid, size_t size, void *set) {
+    (void)pid;
     memset(set, 0, size);
-    memcpy(set, pid == 0 ? &cpus : &peer_cpus, sizeof cpus);
+    memcpy(set, &cpus, sizeof cpus);
     return sizeof cpus;
 }
 
@@ -85,21 +86,6 @@ static void test_one_cpu_never_spins(void **state) {
     }
 }
 
-/* Pinned to a CPU each, the two do run at the same time; pinned to the same one they do not. */
-static void test_pinned_apart_spins(void **state) {
-    (void)state;
-    cpus = 2;
-    struct ladder ladder = ladder_of(HAWSER_WAIT_SPIN);
-    peer_cpus = 4;
-    ladder_meet(&ladder, 77);
-    ladder_begin(&ladder);
-    assert_int_equal(ladder_next(&ladder, DEADLINE_NEVER), LADDER_TRY);
-    peer_cpus = 2;
-    ladder_meet(&ladder, 78);
-    ladder_begin(&ladder);
-    assert_int_equal(ladder_next(&ladder, DEADLINE_NEVER), LADDER_SLEEP);
-}
-
 static unsigned spins_of(struct ladder *ladder, unsigned waits, bool slept, int64_t waited_ns) {
     unsigned spins = 0;
     for (unsigned i = 0; i < waits; i++) {
@@ -129,7 +115,7 @@ int main(void) {
         cmocka_unit_test_setup(test_block_sleeps_at_once, setup),
         cmocka_unit_test_setup(test_adaptive_spins_then_sleeps, setup),
         cmocka_unit_test_setup(test_spin_looks_and_expires_but_never_sleeps, setup),
-        cmocka_unit_test_setup(test_one_cpu_never_spins, setup), cmocka_unit_test_setup(test_pinned_apart_spins, setup),
+        cmocka_unit_test_setup(test_one_cpu_never_spins, setup),
         cmocka_unit_test_setup(test_vain_spins_stop_and_short_sleeps_bring_them_back, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
