@@ -168,7 +168,7 @@ static int drain(struct hawser_channel *channel) {
 static void linger(struct hawser_channel *channel) {
     struct waiting waiting;
     int64_t linger_ns = channel->link->options.linger_ns;
-    waiting_init(&waiting, channel, &channel->sending, linger_ns > 0 ? deadline_after(linger_ns) : DEADLINE_PAST);
+    waiting_init(&waiting, channel, &channel->sending, linger_ns > 0 ? linger_ns : HAWSER_NOW);
     while (drain(channel) == -EAGAIN) {
         int r = waiting_step(&waiting, WANT_SEND);
         if (r == -EAGAIN || r == -ETIMEDOUT)

@@ -81,22 +81,22 @@ static inline void half_unlock(struct hawser_channel *channel, struct half *half
 struct waiting {
     struct hawser_channel *channel;
     struct half *half;
-    int64_t deadline;
+    int64_t timeout, deadline; /* the deadline is reckoned at the first step: most calls need none, and no clock */
     uint64_t calls;  /* sys_calls_made when the call began */
     uint64_t target; /* send: messages sent up to and with this call's */
     bool began, slept;
     struct ladder ladder; /* the half's, while it began */
 };
 
-static inline void waiting_init(struct waiting *waiting, struct hawser_channel *channel, struct half *half, int64_t deadline) {
+static inline void waiting_init(struct waiting *waiting, struct hawser_channel *channel, struct half *half, int64_t timeout) {
     waiting->channel = channel;
     waiting->half = half;
-    waiting->deadline = deadline;
+    waiting->timeout = timeout;
     waiting->calls = sys_calls_made;
     waiting->began = waiting->slept = false;
 }
 
-/* After a try that got -EAGAIN: waits for `want`. 0: try again; -EAGAIN (deadline DEADLINE_PAST), -ETIMEDOUT, -ECANCELED. */
+/* After a try that got -EAGAIN: waits for `want`. 0: try again; -EAGAIN (HAWSER_NOW), -ETIMEDOUT, -ECANCELED. */
 int waiting_step(struct waiting *waiting, enum want want);
 
 /* The call ends; came: what was waited for did. Notes what was learned and counted. */

@@ -4,7 +4,6 @@
 /* The public calls that move messages, less waiting.c: try the transport's operation, on -EAGAIN wait a step, try again.
  * A transport's operation never waits, so a half's lock is never held over a sleep. */
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "core/channel.h"
 
@@ -106,7 +105,7 @@ static int send_public(hawser_channel *channel, const struct outgoing *out, int6
         r = check_timeout(timeout);
     if (r < 0)
         return r;
-    waiting_init(&waiting, channel, &channel->sending, deadline_after(timeout));
+    waiting_init(&waiting, channel, &channel->sending, timeout);
     r = send_all(&waiting, out, ret_sent);
     channel_kick(channel); /* the transport may have read news on the way */
     waiting_end(&waiting, r == 0);
@@ -190,7 +189,7 @@ HAWSER_PUBLIC int hawser_send_sync(hawser_channel *channel, const void *data, si
         r = check_timeout(timeout);
     if (r < 0)
         return r;
-    waiting_init(&waiting, channel, &channel->sending, deadline_after(timeout));
+    waiting_init(&waiting, channel, &channel->sending, timeout);
     r = send_sync(&waiting, &out);
     waiting_end(&waiting, r == 0);
     channel_pay(channel);
@@ -230,7 +229,7 @@ HAWSER_PUBLIC int hawser_flush(hawser_channel *channel, int64_t timeout) {
         r = check_timeout(timeout);
     if (r < 0)
         return r;
-    waiting_init(&waiting, channel, &channel->sending, deadline_after(timeout));
+    waiting_init(&waiting, channel, &channel->sending, timeout);
     r = flush(&waiting);
     waiting_end(&waiting, r == 0);
     channel_pay(channel);
@@ -252,7 +251,7 @@ HAWSER_PUBLIC int hawser_loan(hawser_channel *channel, size_t size, int64_t time
         r = check_sizes(channel, &out);
     if (r < 0)
         return r;
-    waiting_init(&waiting, channel, &channel->sending, deadline_after(timeout));
+    waiting_init(&waiting, channel, &channel->sending, timeout);
     do {
         half_lock(channel, &channel->sending);
         r = channel->shut ? error_note(-EPIPE, "loan: hawser_shutdown() was called on this channel")
@@ -358,7 +357,7 @@ static int receive_public(hawser_channel *channel, const struct incoming *in, in
         r = bad("recv: the buffer or ret_size is NULL");
     if (r < 0)
         return r;
-    waiting_init(&waiting, channel, &channel->receiving, deadline_after(timeout));
+    waiting_init(&waiting, channel, &channel->receiving, timeout);
     r = receive(&waiting, in, ret_size);
     channel_pay(channel);
     waiting_end(&waiting, r == 0);
@@ -407,7 +406,7 @@ HAWSER_PUBLIC int hawser_take_many(hawser_channel *channel, hawser_message *ret_
         r = bad("take: an argument is NULL, or n is not 1 to 2^20");
     if (r < 0)
         return r;
-    waiting_init(&waiting, channel, &channel->receiving, deadline_after(timeout));
+    waiting_init(&waiting, channel, &channel->receiving, timeout);
     while ((r = take_try(channel, ret_messages, n, ret_taken)) == -EAGAIN) {
         r = waiting_step(&waiting, WANT_RECEIVE);
         if (r < 0)

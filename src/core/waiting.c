@@ -51,7 +51,7 @@ int channel_cancel(struct hawser_channel *channel) {
 
 static int expired(const struct waiting *waiting) {
     bool receives = waiting->half == &waiting->channel->receiving;
-    if (waiting->deadline == DEADLINE_PAST)
+    if (waiting->timeout == HAWSER_NOW)
         return error_note(-EAGAIN, receives ? "no message is there now" : "there is no room for a message now");
     return error_note(-ETIMEDOUT, receives ? "no message came within the timeout"
                                            : "the peer made no room for a message within the timeout");
@@ -89,13 +89,14 @@ static void begin(struct waiting *waiting) {
     half_lock(channel, waiting->half);
     waiting->ladder = waiting->half->ladder;
     half_unlock(channel, waiting->half);
+    waiting->deadline = deadline_after(waiting->timeout);
     ladder_begin(&waiting->ladder);
     waiting->began = true;
 }
 
 int waiting_step(struct waiting *waiting, enum want want) {
     struct hawser_channel *channel = waiting->channel;
-    if (waiting->deadline == DEADLINE_PAST)
+    if (waiting->timeout == HAWSER_NOW)
         return expired(waiting);
     if (__builtin_expect(load_relaxed(&channel->interrupted) != 0, 0)) {
         int r = channel_cancel(channel);
