@@ -65,6 +65,33 @@ static void test_a_forked_child_is_another_process(void **state) {
     assert_int_equal(status, 0);
 }
 
+static uint64_t own_cpus, peer_cpus;
+
+static int some_cpus(pid_t pid, size_t size, void *set) {
+    memset(set, 0, size);
+    memcpy(set, pid ? &peer_cpus : &own_cpus, 8);
+    return pid == 3 ? -ESRCH : 8;
+}
+
+static int apart(uint64_t own, uint64_t peer, pid_t pid) {
+    own_cpus = own;
+    peer_cpus = pid == 3 ? 0 : peer;
+    return process_apart(pid);
+}
+
+static void test_who_can_run_at_once(void **state) {
+    (void)state;
+    assert_true(process_apart(getpid()) >= 0);
+    sys_table.sched_getaffinity = some_cpus;
+    assert_int_equal(apart(1, 1, 2), 0);
+    assert_int_equal(apart(1, 2, 2), 1);
+    assert_int_equal(apart(1, 3, 2), 1);
+    assert_int_equal(apart(1, 2, -1), -1);
+    assert_int_equal(apart(1, 2, 3), -1);
+    assert_int_equal(apart(3, 0, -1), 1);
+    sys_table = sys_table_real;
+}
+
 static struct lock lock;
 static unsigned guarded;
 
@@ -124,6 +151,7 @@ int main(void) {
         cmocka_unit_test(test_sentences),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_a_forked_child_is_another_process),
+        cmocka_unit_test(test_who_can_run_at_once),
         cmocka_unit_test(test_the_lock_excludes),
         cmocka_unit_test(test_calls_are_counted_and_replaceable),
         cmocka_unit_test(test_an_old_kernel_refuses_the_new),

@@ -9,8 +9,6 @@
 #include "base/atomic.h"
 #include "base/sys.h"
 
-#include <sched.h>
-
 static uint32_t *word; /* written once; racing first calls map two pages and one wins */
 
 static uint32_t *word_make(void) {
@@ -44,21 +42,24 @@ uint32_t process_self(void) {
     return pid;
 }
 
-unsigned process_cpus(void) {
-    uint64_t set[1024 / 64] = { 0 }; /* more CPUs than that: -EINVAL, and certainly more than one */
-    int bytes = sys_sched_getaffinity(0, sizeof set, set);
-    if (bytes <= 0)
-        return 2;
-    unsigned n = 0;
-    for (size_t i = 0; i < sizeof set / sizeof set[0]; i++)
-        n += (unsigned)__builtin_popcountll(set[i]);
-    return n > 0 ? n : 1;
+#define CPU_WORDS (8192 / 64) /* the kernel's NR_CPUS is at most 8192 */
+
+/* Ors the affinity in; negative when it cannot be told. */
+static int affinity_add(pid_t pid, uint64_t *set) {
+    uint64_t fresh[CPU_WORDS] = { 0 };
+    int bytes = sys_sched_getaffinity(pid, sizeof fresh, fresh);
+    for (size_t i = 0; i < CPU_WORDS; i++)
+        set[i] |= fresh[i];
+    return bytes;
 }
 
-int process_cpu(void) {
-#if defined(__x86_64__) || defined(__aarch64__)
-    return sched_getcpu(); /* rseq or the vDSO answers */
-#else
-    return -1;
-#endif
+int process_apart(pid_t pid) {
+    uint64_t set[CPU_WORDS] = { 0 };
+    unsigned cpus = 0;
+    int own = affinity_add(0, set), peer = pid > 0 ? affinity_add(pid, set) : -1;
+    for (size_t i = 0; i < CPU_WORDS; i++)
+        cpus += (unsigned)__builtin_popcountll(set[i]);
+    if (cpus > 1)
+        return 1;
+    return own < 0 || peer < 0 ? -1 : 0;
 }

@@ -118,6 +118,9 @@ static inline void channel_pay(struct hawser_channel *channel) {
         channel_pay_due(channel);
 }
 
+/* As process_apart(), of the peer. */
+int channel_apart(struct hawser_channel *channel);
+
 /* The half whose lock an arm for `want` needs. */
 static inline struct half *want_half(struct hawser_channel *channel, enum want want) {
     return want == WANT_SEND ? &channel->sending : &channel->receiving;

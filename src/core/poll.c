@@ -197,8 +197,10 @@ static int poll_wait(struct polling *polling) {
     struct hawser_channel *first = polling->n <= SPIN_ITEMS ? first_channel(polling) : NULL;
     struct ladder ladder;
     ladder_init(&ladder, first ? first->link->options.wait : HAWSER_WAIT_BLOCK, first && first->transport->dear, false);
-    if (first)
+    if (first) {
+        ladder_place(&ladder, channel_apart(first));
         ladder.favour = load_relaxed(&first->receiving.ladder.favour);
+    }
     ladder_begin(&ladder);
     for (;;) {
         bool some = false;

@@ -132,6 +132,7 @@ struct transport {
     int (*arm)(struct link *link, enum want want, struct sleep_set *set);
     void (*disarm)(struct link *link, enum want want); /* [R] or [S]: after every arm */
     void (*woken)(struct link *link, int fd, short revents); /* a descriptor of the set fired */
+    int (*apart)(struct link *link); /* as process_apart(); NULL: by the peer's pid */
     void (*look)(struct link *link); /* the spinner's, once a millisecond: does the peer live? drains notes */
 };
 

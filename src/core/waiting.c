@@ -84,11 +84,20 @@ static void fall_asleep(struct waiting *waiting, enum want want) {
     channel_kick(channel);
 }
 
+int channel_apart(struct hawser_channel *channel) {
+    struct link *link = channel->link;
+    if (channel->transport->apart)
+        return channel->transport->apart(link);
+    return process_apart(load_acquire(&link->peer.known) ? link->peer.pid : -1); /* pairs with peer_know */
+}
+
 static void begin(struct waiting *waiting) {
     struct hawser_channel *channel = waiting->channel;
     half_lock(channel, waiting->half);
     waiting->ladder = waiting->half->ladder;
     half_unlock(channel, waiting->half);
+    if (ladder_unplaced(&waiting->ladder))
+        ladder_place(&waiting->ladder, channel_apart(channel));
     waiting->deadline = deadline_after(waiting->timeout);
     ladder_begin(&waiting->ladder);
     waiting->began = true;

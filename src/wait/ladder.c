@@ -6,47 +6,48 @@
  * Karlin et al., "Competitive snoopy caching", 1988). Whether to spin at all is learned too: `favour` rises when what
  * was waited for came within that time and falls when a spin was in vain.
  *
- * A spin never helps when this thread may use one CPU only: the peer could not run meanwhile, or runs where nothing
- * can be gained that a sleep would lose. So with one CPU even wait=spin sleeps. */
+ * A spin never helps when both ends may use the same single CPU only: the peer cannot run meanwhile. Then even wait=spin
+ * sleeps. A thread bound to one CPU with its peer on another is free to spin; where the peer's CPUs are not known it is left
+ * to learning, which begins out of favour and probes rarely. */
 
 #include "wait/ladder.h"
 
 #include "base/atomic.h"
 #include "base/clock.h"
-#include "base/process.h"
 
 #define BUDGET_FIRST_NS 50000
 #define BUDGET_LEAST_NS 20000
 #define BUDGET_MOST_NS 100000
 #define LOOK_NS 1000000
 #define FAVOUR_MOST 8
-#define PROBE_WAITS 32        /* out of favour, one wait in so many spins all the same */
-#define CPUS_WAITS 256        /* affinity is asked for again after so many waits that could sleep */
+#define PROBE_WAITS 32          /* out of favour, one wait in so many spins all the same ... */
+#define PROBE_WAITS_UNKNOWN 256 /* ... where it may be that no spin can ever pay */
+#define PLACE_WAITS 1024        /* affinities are asked for again after so many waits */
 #define CLOCK_TRIES_DEAR 4    /* a try takes some 300 ns, the clock 25 */
 #define CLOCK_TRIES_CHEAP 64  /* a try takes a few ns and a pause some 15 to 40 */
 
 void ladder_init(struct ladder *ladder, uint32_t mode, bool dear, bool watch) {
-    *ladder = (struct ladder){ .mode = mode, .dear = dear, .watch = watch, .budget_ns = BUDGET_FIRST_NS };
+    *ladder = (struct ladder){ .mode = mode, .dear = dear, .watch = watch, .apart = 1, .budget_ns = BUDGET_FIRST_NS };
 }
 
-static bool spin_can_help(struct ladder *ladder) {
-    if (ladder->until_cpus == 0) {
-        ladder->cpus = process_cpus();
-        ladder->until_cpus = CPUS_WAITS;
-    }
-    ladder->until_cpus--;
-    return ladder->cpus > 1;
+void ladder_place(struct ladder *ladder, int apart) {
+    if (apart < 0 && ladder->apart >= 0)
+        ladder->favour = -FAVOUR_MOST;
+    ladder->apart = (int8_t)apart;
+    ladder->until_placed = PLACE_WAITS;
 }
 
 static bool wants_spin(struct ladder *ladder) {
-    if (ladder->mode == HAWSER_WAIT_BLOCK || !spin_can_help(ladder))
+    if (ladder->mode == HAWSER_WAIT_BLOCK || ladder->apart == 0)
         return false;
     if (ladder->mode == HAWSER_WAIT_SPIN || ladder->favour >= 0)
         return true;
-    return ++ladder->waits % PROBE_WAITS == 0;
+    return ++ladder->waits % (ladder->apart > 0 ? PROBE_WAITS : PROBE_WAITS_UNKNOWN) == 0;
 }
 
 void ladder_begin(struct ladder *ladder) {
+    if (ladder->until_placed > 0)
+        ladder->until_placed--;
     ladder->spins = ladder->spun = wants_spin(ladder);
     ladder->tries = 0;
     ladder->began_ns = 0;

@@ -22,17 +22,23 @@ struct ladder {
     bool watch;          /* give LADDER_LOOK at all */
     bool spins;          /* this wait spins still ... */
     bool spun;           /* ... or did at its beginning */
-    uint32_t until_cpus; /* waits until the number of allowed CPUs is asked for again */
-    uint32_t cpus;
+    int8_t apart;        /* can the peer run while this thread does? 1, 0, -1 not known: ladder_place() */
+    uint32_t until_placed; /* waits until that is asked again */
     int32_t favour;   /* -8 to 8: how often, of late, what was waited for came within the budget */
     int64_t budget_ns;   /* how long a spin may take: what a sleep has lately cost */
-    uint32_t waits;   /* with favour low, one wait in 32 spins all the same, to learn */
+    uint32_t waits;   /* with favour low, one wait in 32 (256 with a peer nobody knows where) spins all the same, to learn */
     uint32_t tries;   /* of this wait */
     int64_t began_ns; /* 0: the clock was not read yet */
     int64_t looked_ns;
 };
 
 void ladder_init(struct ladder *ladder, uint32_t mode, bool dear, bool watch);
+
+/* Whether the owner should find out again where the peer can run, and tell it: process_apart(). */
+static inline bool ladder_unplaced(const struct ladder *ladder) {
+    return ladder->until_placed == 0 && ladder->mode != HAWSER_WAIT_BLOCK;
+}
+void ladder_place(struct ladder *ladder, int apart);
 
 /* A wait begins: the first try has just failed. */
 void ladder_begin(struct ladder *ladder);

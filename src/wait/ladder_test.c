@@ -1,35 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 The hawser authors */
 
-/* The ladder's decisions, without a peer: what it says next, and what it learns. Two CPUs are put in place of the machine's
- * by a table entry, so that the outcome does not depend on where this runs. */
+/* The ladder's decisions, without a peer: what it says next, and what it learns. */
 
 #include "wait/ladder.h"
 
 #include "base/clock.h"
-#include "base/sys.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <string.h>
+#include <stddef.h>
 
 #include <cmocka.h>
-
-static uint64_t cpus;
-
-static int some_cpus(pid_t pid, size_t size, void *set) {
-    (void)pid;
-    memset(set, 0, size);
-    memcpy(set, &cpus, sizeof cpus);
-    return sizeof cpus;
-}
-
-static int setup(void **state) {
-    (void)state;
-    cpus = 3;
-    sys_table.sched_getaffinity = some_cpus;
-    return 0;
-}
 
 static struct ladder ladder_of(uint32_t mode) {
     struct ladder ladder;
@@ -76,11 +58,13 @@ static void test_spin_looks_and_expires_but_never_sleeps(void **state) {
     assert_int_equal(settle(&ladder, clock_now() + 3000000), LADDER_EXPIRED);
 }
 
-static void test_one_cpu_never_spins(void **state) {
+static void test_one_cpu_for_both_never_spins(void **state) {
     (void)state;
-    cpus = 2;
     for (uint32_t mode = HAWSER_WAIT_ADAPTIVE; mode <= HAWSER_WAIT_BLOCK; mode++) {
         struct ladder ladder = ladder_of(mode);
+        assert_int_equal(ladder_unplaced(&ladder), mode != HAWSER_WAIT_BLOCK);
+        ladder_place(&ladder, 0);
+        assert_false(ladder_unplaced(&ladder));
         ladder_begin(&ladder);
         assert_int_equal(ladder_next(&ladder, DEADLINE_NEVER), LADDER_SLEEP);
     }
@@ -110,13 +94,24 @@ static void test_vain_spins_stop_and_short_sleeps_bring_them_back(void **state) 
     assert_int_equal(spins_of(&ladder, 64, false, 1000), 64);
 }
 
+static void test_an_unknown_place_spins_rarely_until_it_pays(void **state) {
+    (void)state;
+    struct ladder ladder = ladder_of(HAWSER_WAIT_ADAPTIVE);
+    ladder_place(&ladder, -1);
+    assert_int_equal(spins_of(&ladder, 512, true, 10000000), 2);
+    ladder_place(&ladder, -1);
+    spins_of(&ladder, 8, false, 1000);
+    assert_int_equal(spins_of(&ladder, 64, false, 1000), 64);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_block_sleeps_at_once, setup),
-        cmocka_unit_test_setup(test_adaptive_spins_then_sleeps, setup),
-        cmocka_unit_test_setup(test_spin_looks_and_expires_but_never_sleeps, setup),
-        cmocka_unit_test_setup(test_one_cpu_never_spins, setup),
-        cmocka_unit_test_setup(test_vain_spins_stop_and_short_sleeps_bring_them_back, setup),
+        cmocka_unit_test(test_block_sleeps_at_once),
+        cmocka_unit_test(test_adaptive_spins_then_sleeps),
+        cmocka_unit_test(test_spin_looks_and_expires_but_never_sleeps),
+        cmocka_unit_test(test_one_cpu_for_both_never_spins),
+        cmocka_unit_test(test_an_unknown_place_spins_rarely_until_it_pays),
+        cmocka_unit_test(test_vain_spins_stop_and_short_sleeps_bring_them_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
