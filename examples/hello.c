@@ -8,7 +8,7 @@ int main(int argc, char **argv) {
     if (hawser_pair(argc > 1 ? argv[1] : "shm://", NULL, &here, &there) < 0)
         return fprintf(stderr, "%s\n", hawser_explain()), 1;
     if (fork() == 0)
-        return hawser_send(there, "ahoy", 4, HAWSER_FOREVER) < 0;
+        _exit(hawser_send(there, "ahoy", 4, HAWSER_FOREVER) < 0);
     if (hawser_take(here, HAWSER_FOREVER, &message) == 0)
         printf("%.*s\n", (int)message.size, (const char *)message.data);
     hawser_close(there);
