@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define RING_EARLY 8192u /* bytes after which a writer whose reader keeps up starts over */
+#define RING_LOOKS 200   /* at an empty ring when an answer is due: some 100 ns */
 #define RING_LOAN 32u    /* bytes of ring a commit takes: a header and a descriptor */
 
 #define likely(X) __builtin_expect(!!(X), 1)
@@ -197,17 +198,23 @@ static inline void ring_reader_publish(struct ring_reader *reader) {
     store_release(&reader->own->taken, reader->taken); /* pairs with the asker's acquire */
 }
 
-/* Found empty: a reader on the writer's heels takes each line dirty out of the other core's cache, the slow case; so one that
- * only receives steps back and lets work pile up. own_sent: messages our side sent so far. True: try again. */
-static inline int ring_step_back(struct ring_reader *reader, uint64_t own_sent) {
+/* Found empty. If our side sent since (own_sent: how many messages so far), this is likely the wait for an answer: a few looks
+ * more, for less than going round the waiting ladder once or twice costs. Else, after a streak, it steps back: a reader on
+ * the writer's heels takes each line dirty out of the other core's cache, the slow case, so one that only receives
+ * lets work pile up. True: look again. */
+static inline int ring_linger(struct ring_reader *reader, uint64_t own_sent) {
+    const uint64_t *word = ring_word(reader->data, reader->read & reader->mask);
     uint64_t streak = reader->taken - reader->streak;
-    if (own_sent != reader->sent_seen || streak < 8) {
-        if (own_sent != reader->sent_seen) {
-            reader->sent_seen = own_sent;
-            reader->streak = reader->taken;
-        }
+    if (own_sent != reader->sent_seen) {
+        reader->sent_seen = own_sent;
+        reader->streak = reader->taken;
+        for (int i = 0; i < RING_LOOKS; i++)
+            if (load_relaxed(word) != 0)
+                return 1;
         return 0;
     }
+    if (streak < 8)
+        return 0;
     reader->streak = reader->taken;
     for (int i = 0; i < 64; i++)
         cpu_pause();

@@ -91,7 +91,7 @@ static int receive_chunk(struct shm_link *shm, const struct ring_record *record)
 /* Nothing in the ring: why? The ring is looked at again after whatever tells of an end, as that was told later. */
 static int receiver_empty(struct shm_link *shm, struct ring_record *record) {
     struct shm_receiver *receiver = &shm->receiver;
-    if (ring_step_back(&receiver->ring, load_relaxed(&shm->sender.ring.messages))) {
+    if (ring_linger(&receiver->ring, load_relaxed(&shm->sender.ring.messages))) {
         int r = ring_next(&receiver->ring, record);
         if (r != 0)
             return r;
