@@ -207,8 +207,10 @@ static int mqueue_unpack(const struct options *options, struct offer *offer, str
 static void mqueue_close(struct link *link, bool owner) {
     struct mq_link *mq = mq_of(link);
     uint8_t *scratch = mq->scratch;
-    if (owner)
-        stream_drained(link); /* the goodbye may still want it */
+    if (mq->stream.write_fd < 0)
+        mq->stream.sending.closing = true; /* it failed on the way: the sentence that says why must stand */
+    else if (owner)
+        stream_drained(link); /* the goodbye may still want the scratch */
     stream_close(link, owner);
     memory_free(scratch);
 }

@@ -287,8 +287,8 @@ static void sysv_close(struct link *link, bool owner) {
     struct record record = sysv->record;
     int queues[2] = { sysv->in, sysv->out };
     void *sending = sysv->sending, *receiving = sysv->receiving;
-    if (owner)
-        stream_drained(link); /* the goodbye wants buffers and bells */
+    if (owner && queues[0] >= 0) /* else it failed on the way: the sentence that says why must stand */
+        stream_drained(link);    /* the goodbye wants buffers and bells */
     bool last = owner && queues[0] >= 0 && last_to_go(link);
     if (owner) { /* in a forked child something else may lie there: the maps were not inherited */
         memory_unmap(&sysv->own);
