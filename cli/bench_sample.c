@@ -64,7 +64,7 @@ static void reap(struct sides *sides, const struct board *board) {
         int status;
         if (sides->pids[side] > 0 && waitpid(sides->pids[side], &status, WNOHANG) == sides->pids[side]) {
             sides->pids[side] = 0;
-            if (!sides->failed)
+            if (!sides->failed || WIFSIGNALED(status))
                 note_failure(sides, board, side, status);
         }
     }

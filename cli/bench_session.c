@@ -6,14 +6,15 @@
 
 #include "bench.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define BAR_WIDTH 24
+#define DESCRIPTORS_MOST 4 /* open at once while the directory is removed */
 #define PARENT_MOST 40 /* bytes: a socket's path holds 107 in all */
 
 int session_open(struct session *session, bool one_cpu) {
@@ -39,15 +40,14 @@ int session_open(struct session *session, bool one_cpu) {
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place) {
+    (void)status, (void)type, (void)place;
+    remove(path);
+    return 0;
+}
+
 void session_close(struct session *session) {
-    DIR *directory = opendir(session->directory);
-    struct dirent *entry;
-    while (directory && (entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            unlinkat(dirfd(directory), entry->d_name, 0);
-    if (directory)
-        closedir(directory);
-    rmdir(session->directory);
+    nftw(session->directory, remove_one, DESCRIPTORS_MOST, FTW_DEPTH | FTW_PHYS);
     if (session->progress)
         fprintf(stderr, "\r\033[K");
 }
