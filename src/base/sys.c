@@ -44,6 +44,9 @@ static int raw_getrlimit(int resource, struct rlimit *limit) {
     return 0;
 }
 
+/* glibc's and musl's prototypes differ, and both take any number of arguments. */
+static int raw_ioctl(int fd, unsigned long request, void *argument) { return (int)syscall(SYS_ioctl, fd, request, argument); }
+
 /* musl 1.2.3 lacks it. The kernel takes the offset as two longs, low first. */
 static ssize_t raw_pwritev2(int fd, const struct iovec *vector, int n, off_t offset, int flags) {
     return syscall(SYS_pwritev2, fd, vector, n, (long)offset, (long)((int64_t)offset >> 32), flags);

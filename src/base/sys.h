@@ -56,6 +56,7 @@
     X(int, getrlimit, (int resource, struct rlimit *limit), (resource, limit), raw_getrlimit) \
     X(int, getsockname, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length), getsockname) \
     X(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *length), (fd, level, name, value, length), getsockopt) \
+    X(int, ioctl, (int fd, unsigned long request, void *argument), (fd, request, argument), raw_ioctl) \
     X(int, listen, (int fd, int backlog), (fd, backlog), listen) \
     X(off_t, lseek, (int fd, off_t offset, int whence), (fd, offset, whence), lseek) \
     X(int, madvise, (void *start, size_t size, int advice), (start, size, advice), madvise) \

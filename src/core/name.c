@@ -89,6 +89,25 @@ static int directory_check(int directory, const char *path) {
     return 0;
 }
 
+int name_directory_enter(const char *path, int *ret_directory) {
+    cleanup_fd directory = -1;
+    int error = directory_open(path, &directory);
+    if (!error)
+        error = directory_check(directory, path);
+    if (error)
+        return error;
+    error = directory_lock(directory, LOCK_PATIENCE_NS);
+    if (error < 0)
+        return error_set(error, "cannot lock the directory of \"%s\": %s", path, error_text(error));
+    *ret_directory = steal_fd(&directory);
+    return 0;
+}
+
+void name_directory_leave(int directory) {
+    sys_flock(directory, LOCK_UN); /* closing would not do: a child forked meanwhile holds it too */
+    sys_close(directory);
+}
+
 /* ---- Taking ---- */
 
 /* Does somebody listen there? 0: no; the name is free or dead. */
@@ -163,26 +182,24 @@ static int put_in_place(int fd, int directory, int type, mode_t mode, struct nam
 
 int name_take_socket(const char *path, int type, mode_t mode, struct name *ret_name, int *ret_fd) {
     static const int on = 1;
-    cleanup_fd fd = -1, directory = -1;
+    cleanup_fd fd = -1;
+    int directory;
     struct name name = { 0 };
     if (strlen(path) >= sizeof name.path || name_directory_length(path) + sizeof NAME_TEMPORARY >= sizeof name.path)
         return error_set(-ENAMETOOLONG, "the path \"%s\" is over-long", path);
     memcpy(name.path, path, strlen(path) + 1);
-    int error = directory_open(path, &directory);
-    if (!error)
-        error = directory_check(directory, path);
-    if (!error)
-        error = socket_new(type, &fd);
+    int error = socket_new(type, &fd);
     if (error)
         return error;
     if (type == SOCK_SEQPACKET)
         error = sys_setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on); /* before anybody can send */
-    if (error >= 0)
-        error = directory_lock(directory, LOCK_PATIENCE_NS);
     if (error < 0)
-        return error_set(error, "cannot lock the directory of \"%s\": %s", path, error_text(error));
+        return error_set(error, "cannot make a Unix socket: %s", error_text(error));
+    error = name_directory_enter(path, &directory);
+    if (error)
+        return error;
     error = put_in_place(fd, directory, type, mode, &name);
-    sys_flock(directory, LOCK_UN); /* closing would not do: a child forked meanwhile holds it too */
+    name_directory_leave(directory);
     if (error)
         return error;
     *ret_name = name;

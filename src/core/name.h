@@ -31,6 +31,11 @@ int name_check_directory(const char *path);
 /* Bytes of path before its last slash (the slash itself for one in the root). */
 size_t name_directory_length(const char *path);
 
+/* Opens and locks the directory of a path, which must be one that nobody else can write; whoever changes names in it does so
+ * between the two. */
+int name_directory_enter(const char *path, int *ret_directory);
+void name_directory_leave(int directory);
+
 /* What a name is called while it is being taken, always under the directory's lock. */
 #define NAME_TEMPORARY ".hawser-new"
 
