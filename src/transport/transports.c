@@ -5,11 +5,12 @@
 
 #include "core/transport.h"
 
+extern const struct transport transport_fifo;
 extern const struct transport transport_mq;
 extern const struct transport transport_pipe;
 extern const struct transport transport_shm;
 extern const struct transport transport_sysv;
 
 const struct transport *const transports[] = {
-    &transport_mq, &transport_pipe, &transport_shm, &transport_sysv, NULL,
+    &transport_fifo, &transport_mq, &transport_pipe, &transport_shm, &transport_sysv, NULL,
 };
