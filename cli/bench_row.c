@@ -117,7 +117,8 @@ static size_t same_distance(struct pair *pairs, size_t n) {
     double distances[SAMPLES_MAX];
     for (size_t i = 0; i < n; i++)
         distances[i] = pairs[i].distance_ns;
-    double usual = median(distances, n);
+    /* one of those that were measured, so that at least its pair is kept; median() has sorted them */
+    double usual = isnan(median(distances, n)) ? NAN : distances[n / 2];
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
         double ratio = pairs[i].distance_ns / usual;
