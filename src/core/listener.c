@@ -243,9 +243,13 @@ static void look_at_all(struct hawser_listener *listener, struct look *look) {
             look->fds[i].revents = POLLIN; /* then all are tried */
 }
 
+/* An interrupt that nobody has taken yet stays readable: whoever sleeps next must wake for it. */
 static void clear_wake(struct hawser_listener *listener) {
+    static const uint64_t one = 1;
     uint64_t count;
     sys_read(listener->wake, &count, sizeof count); /* non-blocking */
+    if (load_seq_cst(&listener->interrupted)) /* pairs with the store before the write of an interrupt */
+        sys_write(listener->wake, &one, sizeof one);
 }
 
 static int step(struct hawser_listener *listener, struct link **ret_link) {
@@ -406,8 +410,7 @@ static int accept_link(struct hawser_listener *listener, int64_t deadline, struc
         struct pollfd fds[2]; /* epoll and the waker */
         struct sleep_set set = { .fds = fds };
         int64_t step_deadline = listener_sleep(listener, &set);
-        /* An interrupt since the look above has made the wake descriptor readable, unless another thread's step has cleared it:
-         * that one looks after its step, and takes it. */
+        /* An interrupt since the look above has made the wake descriptor readable, and it stays so until somebody takes it. */
         sleep_until(&set, waker_self(), deadline_earlier(deadline, step_deadline));
     }
 }

@@ -47,7 +47,7 @@ struct hawser_listener {
  * error of accept itself. For hawser_accept and hawser_poll. */
 int listener_step(struct hawser_listener *listener, struct link **ret_link);
 
-/* Takes an interrupt: -ECANCELED, with its sentence, or 0. Look after every step, before sleeping. */
+/* Takes an interrupt: -ECANCELED, with its sentence, or 0. Ask before every step; one that comes later ends the sleep. */
 int listener_interrupted(struct hawser_listener *listener);
 
 /* poll: 1 when a link is ready to be accepted (it is kept for the next accept), 0, or an error. */

@@ -177,6 +177,25 @@ static void interrupts_reach_one_of_many_threads(void **state) {
     hawser_listener_close(listener);
 }
 
+static hawser_listener *to_interrupt;
+
+static int interrupting_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask) {
+    sys_table.ppoll = sys_table_real.ppoll;
+    hawser_listener_interrupt(to_interrupt); /* just before the step looks, and clears the wake */
+    return sys_table_real.ppoll(fds, n, timeout, mask);
+}
+
+static void interrupts_are_not_lost_in_a_step(void **state) {
+    (void)state;
+    hawser_channel *channel;
+    to_interrupt = listen_at("test://a");
+    sys_table.ppoll = interrupting_ppoll;
+    int64_t began = clock_now();
+    assert_int_equal(hawser_accept(to_interrupt, INT64_C(2000000000), &channel), -ECANCELED);
+    assert_true(clock_now() - began < 1000000000);
+    hawser_listener_close(to_interrupt);
+}
+
 static void what_poll_found_is_kept(void **state) {
     (void)state;
     int epoll;
@@ -204,6 +223,7 @@ int main(void) {
         T(listeners_check_their_arguments),
         T(a_forked_child_leaves_the_listener_alone),
         T(interrupts_reach_one_of_many_threads),
+        T(interrupts_are_not_lost_in_a_step),
         T(what_poll_found_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
