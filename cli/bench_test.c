@@ -5,6 +5,7 @@
 
 #include "bench_loop.h"
 #include "bench_numbers.h"
+#include "peers.h"
 
 #include <errno.h>
 #include <math.h>
@@ -261,6 +262,19 @@ static void test_all_bare_ways(void **state) {
             }
 }
 
+static void test_peers(void **state) {
+    (void)state;
+    for (const struct way *const *way = peer_ways; *way; way++) {
+        struct sample_request request = request_for(*way, PATTERN_ONE_WAY);
+        struct sample sample;
+        char sentence[SENTENCE_MAX] = "";
+        int signal_number = 0, r = sample_run(&request, &sample, &signal_number, sentence);
+        if (r < 0 && r != -ENOPKG) /* its header was there at build time, the library may not be now */
+            fail_msg("%s: %s", (*way)->name, sentence);
+        assert_true(r < 0 || sample.messages_per_s > 0);
+    }
+}
+
 static void test_row(void **state) {
     (void)state;
     struct row row = { .mechanism = "pipe", .ours = &bare_pipe, .bare = &bare_unix, .size = 8, .pattern = PATTERN_ROUND_TRIP };
@@ -306,7 +320,7 @@ int main(void) {
         cmocka_unit_test(test_quantiles), cmocka_unit_test(test_large_durations), cmocka_unit_test(test_median),
         cmocka_unit_test(test_sizes), cmocka_unit_test(test_times), cmocka_unit_test(test_texts), cmocka_unit_test(test_stamps),
         cmocka_unit_test(test_broken_ways), cmocka_unit_test(test_interrupted), cmocka_unit_test(test_all_bare_ways),
-        cmocka_unit_test(test_row), cmocka_unit_test(test_json),
+        cmocka_unit_test(test_peers), cmocka_unit_test(test_row), cmocka_unit_test(test_json),
     };
     return cmocka_run_group_tests(tests, open_session, close_session);
 }
