@@ -10,7 +10,10 @@ extern const struct transport transport_mq;
 extern const struct transport transport_pipe;
 extern const struct transport transport_shm;
 extern const struct transport transport_sysv;
+extern const struct transport transport_tcp;
+extern const struct transport transport_unix;
 
 const struct transport *const transports[] = {
-    &transport_fifo, &transport_mq, &transport_pipe, &transport_shm, &transport_sysv, NULL,
+    &transport_fifo, &transport_mq, &transport_pipe, &transport_shm, &transport_sysv, &transport_tcp,
+    &transport_unix, NULL,
 };
