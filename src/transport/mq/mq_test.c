@@ -317,15 +317,21 @@ static void test_second_hello_is_refused(void **state) {
     transport->close(other, false);
 }
 
-static void test_64_channels(void **state) {
-    hawser_channel *ends[64][2];
+/* RLIMIT_MSGQUEUE's default allows 67 pairs to all processes of a user together: others may hold some. */
+static void test_many_channels(void **state) {
+    enum { MOST = 64, LEAST = 8 };
+    hawser_channel *ends[MOST][2];
+    unsigned n = 0;
     size_t size;
     (void)state;
-    for (unsigned i = 0; i < 64; i++)
-        assert_int_equal(hawser_pair("mq://", NULL, &ends[i][0], &ends[i][1]), 0);
-    for (unsigned i = 0; i < 64; i++)
+    while (n < MOST && hawser_pair("mq://", NULL, &ends[n][0], &ends[n][1]) == 0)
+        n++;
+    if (n < MOST)
+        assert_non_null(strstr(hawser_explain(), "RLIMIT_MSGQUEUE"));
+    assert_in_range(n, LEAST, MOST);
+    for (unsigned i = 0; i < n; i++)
         assert_int_equal(hawser_send(ends[i][0], &i, sizeof i, 0), 0);
-    for (unsigned i = 0; i < 64; i++) {
+    for (unsigned i = 0; i < n; i++) {
         unsigned got = 0;
         assert_int_equal(hawser_recv(ends[i][1], &got, sizeof got, 0, &size), 0);
         assert_int_equal(got, i);
@@ -346,7 +352,7 @@ int main(void) {
         cmocka_unit_test(test_blocking_queue_does_not_block),
         cmocka_unit_test(test_export),
         cmocka_unit_test(test_second_hello_is_refused),
-        cmocka_unit_test(test_64_channels),
+        cmocka_unit_test(test_many_channels),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

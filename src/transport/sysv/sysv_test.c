@@ -408,9 +408,9 @@ static void test_other_user(void **state) {
     hawser_close(channel);
     waitpid(pid, &status, 0);
     assert_int_equal(status, 0);
-    assert_false(queue_exists(key)); /* the other user could remove them, but not the record */
+    assert_false(queue_exists(key)); /* the other user, if it was the last, could remove them, but not the record */
     hawser_listener_close(listener);
-    assert_int_equal(record_collect(), 1);
+    assert_in_range(record_collect(), 0, 1);
     assert_nothing_left(key);
     rmdir(directory);
 }
