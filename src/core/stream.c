@@ -48,25 +48,22 @@ int stream_preload(struct stream *stream, const void *bytes, size_t size) {
 
 /* Acknowledges what is owed. A frame goes only where the stream is between messages, and only one: the number may have
  * grown by the time it leaves. */
-static int pay(struct stream *stream) {
+static void pay(struct stream *stream) {
     struct stream_sending *sending = &stream->sending;
     struct peer *peer = &stream->link.peer;
     uint64_t owed = load_acquire(&stream->owed); /* pairs with stream_owe */
     if (owed == sending->paid || stream->framing != FRAMING_NATIVE)
-        return 0;
-    int r = 0;
+        return;
+    int r = -EAGAIN;
     if (peer->socket >= 0) {
         r = peer_note(peer, NOTE_ACK, owed, NULL, 0, NULL, 0);
     } else if (!sending->first && sending->n_rest == 0) {
         uint8_t count[8];
         bytes_put64(count, owed);
         r = stream_frame(stream, FRAME_ACK, count, sizeof count);
-    } else {
-        return -EAGAIN;
     }
     if (r != -EAGAIN && r != -ENOMEM)
         sending->paid = owed;
-    return r == -EAGAIN || r == -ENOMEM ? -EAGAIN : 0;
 }
 
 int stream_progress(struct link *link) {
@@ -79,13 +76,10 @@ int stream_progress(struct link *link) {
         return r;
     }
     r = stream_flush_bytes(stream);
-    if (r == 0 || r == -EAGAIN) {
-        int paid = pay(stream);
-        if (r == 0)
-            r = paid < 0 || stream->sending.first ? -EAGAIN : 0;
-    }
+    if (r == 0 || r == -EAGAIN)
+        pay(stream); /* what cannot be paid now raises ack_due again */
     stream_note_stuck(stream);
-    return r;
+    return r == 0 && stream->sending.first ? -EAGAIN : r;
 }
 
 int stream_ask(struct link *link) {
@@ -93,14 +87,15 @@ int stream_ask(struct link *link) {
     if (stream->framing != FRAMING_NATIVE)
         return error_set(-EOPNOTSUPP, "this peer does not acknowledge: it speaks plain SP, or this is a fifo");
     int r = stream_progress(link);
-    if (r < 0 && (r != -EAGAIN || stream->sending.first || stream->sending.n_rest > 0))
+    if (r < 0 || stream->sending.asked == stream->sent)
         return r;
-    if (stream->sending.asked == stream->sent)
-        return 0;
     r = stream_frame(stream, FRAME_ASK, NULL, 0);
-    if (r == 0)
-        stream->sending.asked = stream->sent;
-    return r;
+    if (r < 0)
+        return r;
+    stream->sending.asked = stream->sent;
+    if (link->peer.socket >= 0)
+        peer_note(&link->peer, NOTE_STREAM_ASK, stream->sent, NULL, 0, NULL, 0); /* full: the frame must do */
+    return 0;
 }
 
 /* ---- Goodbye ---- */
@@ -121,20 +116,25 @@ int stream_shutdown(struct link *link) {
     return say(stream, &stream->sending.shut, FRAME_SHUTDOWN);
 }
 
-static void say_close(struct stream *stream) {
+/* The note of the close follows the last acknowledgement. */
+static int note_close(struct stream *stream) {
     struct stream_sending *sending = &stream->sending;
-    bool said = sending->closing;
-    say(stream, &sending->closing, FRAME_CLOSE);
-    if (!said && sending->closing && stream->link.peer.socket >= 0)
-        peer_note(&stream->link.peer, NOTE_STREAM_CLOSE, 0, NULL, 0, NULL, 0);
+    struct peer *peer = &stream->link.peer;
+    if (sending->noted || peer->socket < 0)
+        return 0;
+    int r = stream->stuck & STUCK_NOTE ? -EAGAIN : peer_note(peer, NOTE_STREAM_CLOSE, 0, NULL, 0, NULL, 0);
+    sending->noted = r != -EAGAIN;
+    return r == -EAGAIN ? r : 0;
 }
 
 int stream_drained(struct link *link) {
     struct stream *stream = stream_of(link);
     if (!stream->sending.closing)
         stream_progress(link); /* what is owed is paid before the CLOSE */
-    say_close(stream);
-    return stream_progress(link) == -EAGAIN && stream->stuck & STUCK_BYTES ? -EAGAIN : 0;
+    say(stream, &stream->sending.closing, FRAME_CLOSE);
+    int r = stream_progress(link);
+    int noted = note_close(stream);
+    return r == -EAGAIN || (r == 0 && noted < 0) ? -EAGAIN : 0;
 }
 
 void stream_close(struct link *link, bool owner) {
@@ -145,9 +145,22 @@ void stream_close(struct link *link, bool owner) {
     memory_free(stream);
 }
 
+/* Notes are drained by one half at a time. */
+static void asked(struct stream *stream, uint64_t count) {
+    if (count <= load_relaxed(&stream->asked))
+        return;
+    store_seq_cst(&stream->asked, count); /* before `taken` is read: message_done does the reverse, so one of the two sees */
+    if (count <= load_seq_cst(&stream->receiving.taken))
+        stream_owe(stream);
+}
+
 int stream_note(struct link *link, const struct note *note, struct offer *offer) {
     struct stream *stream = stream_of(link);
     (void)offer;
+    if (note->type == NOTE_STREAM_ASK) {
+        asked(stream, note->value);
+        return 0;
+    }
     if (note->type != NOTE_STREAM_CLOSE)
         return link_break(link, "it sends a note of unknown type %u", note->type);
     if (!load_relaxed(&stream->closed)) {

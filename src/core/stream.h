@@ -50,8 +50,11 @@ enum framing {
 #define STREAM_HELLO_MAX 256    /* bytes of a FRAME_HELLO's payload */
 #define STREAM_CLASSES 28       /* parcels are recycled by the power of two that they hold */
 
-/* Set on the rendezvous socket by the end that closes: a child of its process may hold the stream's descriptors open. */
+/* On the rendezvous socket, beside the frames of the same meaning: by the end that closes, as a child of its process may hold the
+ * stream's descriptors open; and by the one that asks for acknowledgement of `value` messages, as the peer may wait
+ * for one itself and then does not read the stream. */
 #define NOTE_STREAM_CLOSE (NOTE_OWN + 0)
+#define NOTE_STREAM_ASK (NOTE_OWN + 1)
 
 struct stream;
 
@@ -97,7 +100,8 @@ struct stream_sending {
     uint64_t asked; /* of `sent`, when an acknowledgement was last asked for */
     uint64_t paid;  /* of `owed`, what was acknowledged */
     bool shut;      /* SHUTDOWN is on its way ... */
-    bool closing;   /* ... CLOSE is */
+    bool closing;   /* ... CLOSE is ... */
+    bool noted;     /* ... and NOTE_STREAM_CLOSE was sent */
     bool dead;      /* a write found that nobody reads */
 };
 
@@ -117,10 +121,10 @@ struct stream_receiving {
     uint8_t tail;  /* bytes behind the payload: a newline */
     size_t size, got;
     uint8_t *handed;
-    uint64_t taken; /* messages */
+    uint64_t taken; /* atomic: messages. Written by [R] */
     uint64_t told;  /* what acked() last returned */
     bool large;     /* the last message was: read little at a time, so that the next one's bytes need not be copied */
-    bool empty;     /* the last read got -EAGAIN */
+    unsigned empty; /* reads that got -EAGAIN since one brought bytes */
     bool shut, eof; /* SHUTDOWN was read; read returned 0 */
 };
 
@@ -131,7 +135,8 @@ struct stream {
     enum framing framing;
     size_t packet; /* of io; a transport whose packet size is an option sets its own before the first use */
     uint64_t sent;   /* atomic: messages whose first byte may have left. Written by [S] before they leave */
-    uint64_t owed;   /* atomic: what is to be acknowledged. Written by [R] */
+    uint64_t owed;   /* atomic: what is to be acknowledged; only grows */
+    uint64_t asked;  /* atomic: the most that a NOTE_STREAM_ASK wanted acknowledged */
     uint64_t acked;  /* atomic: by ACK frames. Written by [R] */
     uint32_t closed; /* atomic: CLOSED_ of the peer: sending is -EPIPE */
     uint32_t stuck;  /* atomic: STUCK_ bits of what progress could not do. Written by [S] */
@@ -183,7 +188,7 @@ int stream_arm(struct link *link, enum want want, struct sleep_set *set);
 void stream_disarm(struct link *link, enum want want);
 void stream_woken(struct link *link, int fd, short revents);
 void stream_look(struct link *link);
-int stream_note(struct link *link, const struct note *note, struct offer *offer); /* NOTE_STREAM_CLOSE; others: -EPROTO */
+int stream_note(struct link *link, const struct note *note, struct offer *offer); /* NOTE_STREAM_...; others: -EPROTO */
 
 /* Between the stream_*.c files. */
 
@@ -191,6 +196,7 @@ int stream_sendable(struct stream *stream);           /* [S] 0, -EPROTO, -EPIPE 
 int stream_flush_bytes(struct stream *stream);        /* [S] rest and outbox: 0, -EAGAIN, -EPIPE */
 void stream_note_stuck(struct stream *stream);        /* [S] tells the receiving half what is stuck */
 int stream_next(struct stream *stream);  /* [R] 0: inside a message; -EAGAIN: bytes are missing; or the end's error */
+void stream_owe(struct stream *stream);   /* an acknowledgement of all that was taken */
 bool stream_whole(struct stream *stream); /* [R] inside a message, and all of it came */
 int stream_fill(struct stream *stream, size_t want); /* [R] one read: 0 bytes came, -EAGAIN, or an error */
 

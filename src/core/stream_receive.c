@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #define PAYLOAD_MASK (((uint64_t)1 << 56) - 1)
+#define LOOK_EVERY 64 /* fruitless reads */
 #define READ_LEAST ((size_t)4096) /* a read is worth moving a few bytes to make this much room */
 
 static size_t unread(const struct stream_receiving *receiving) { return receiving->end - receiving->start; }
@@ -30,8 +31,11 @@ void stream_advance(struct stream *stream, size_t bytes) {
         receiving->start = receiving->end = 0;
 }
 
+/* Both halves may come here at once, the sending one by a note. */
 void stream_owe(struct stream *stream) {
-    store_release(&stream->owed, stream->receiving.taken); /* pairs with the sending half's loads */
+    uint64_t taken = load_seq_cst(&stream->receiving.taken), owed = load_relaxed(&stream->owed);
+    while (owed < taken && !compare_exchange(&stream->owed, &owed, taken)) /* pairs with the sending half's loads */
+        continue;
     store_seq_cst(&stream->link.ack_due, 1);
 }
 
@@ -307,7 +311,9 @@ int stream_fill(struct stream *stream, size_t want) {
     /* acquire: what a peer wrote before it was seen to be gone is there to be read now: so if there is nothing, it is the end */
     uint32_t gone = load_acquire(&stream->link.peer.gone);
     ssize_t got = stream->io->read(stream, vector, n);
-    receiving->empty = got == -EAGAIN;
+    receiving->empty = got == -EAGAIN ? receiving->empty + 1 : 0;
+    if (got == -EAGAIN && receiving->empty % LOOK_EVERY == 0)
+        peer_look(&stream->link); /* a program that never waits must hear of notes and death too */
     if (got == 0 || got == -ECONNRESET || got == -EPIPE || (got == -EAGAIN && gone))
         return read_end(stream);
     if (got < 0)

@@ -22,6 +22,5 @@ int frame_own(struct stream *stream, size_t offset, const struct frame *frame);
 int frame_ack(struct stream *stream, size_t offset);
 
 void stream_advance(struct stream *stream, size_t bytes); /* the cursor */
-void stream_owe(struct stream *stream);                   /* an acknowledgement of all that was taken */
 void stream_hand(struct stream *stream); /* read-ahead bytes of the handed message to recv's buffer */
 void stream_close_seen(struct stream *stream, uint32_t why);

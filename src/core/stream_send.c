@@ -109,8 +109,8 @@ static int begin(struct stream *stream) {
     struct stream_sending *sending = &stream->sending;
     if (sending->first || sending->n_rest > 0 || load_relaxed(&stream->link.ack_due)) {
         int r = stream_progress(&stream->link);
-        if (r < 0 && (r != -EAGAIN || sending->first || sending->n_rest > 0))
-            return r; /* an acknowledgement that must wait does not hold messages up */
+        if (r < 0)
+            return r;
     }
     return stream_sendable(stream);
 }

@@ -17,6 +17,7 @@
 
 #define HAND_LEAST ((size_t)4096)       /* fewer missing bytes are not worth a second place to read to */
 #define LARGE ((size_t)32 << 10)
+#define FILLS 256 /* reads in one call: a peer that sends without end must not keep it from its deadline */
 #define CHECK 0x9e3779b97f4a7c15u
 
 static size_t unread(const struct stream_receiving *receiving) { return receiving->end - receiving->start; }
@@ -34,8 +35,9 @@ static void message_done(struct stream *stream) {
     receiving->inside = false;
     receiving->handed = NULL;
     receiving->got = 0;
-    receiving->taken++;
-    if (sync)
+    store_seq_cst(&receiving->taken, receiving->taken + 1); /* before `asked` is read: stream_note does the reverse */
+    uint64_t asked = load_seq_cst(&stream->asked);
+    if (sync || (asked > load_relaxed(&stream->owed) && asked <= receiving->taken))
         stream_owe(stream);
 }
 
@@ -108,7 +110,7 @@ static int deliver(struct stream *stream, void *buffer, struct received_descript
 }
 
 static int receive(struct stream *stream, void *buffer, size_t capacity, struct received_descriptors *fds, size_t *ret_size) {
-    for (;;) {
+    for (int fills = 0; fills < FILLS; fills++) {
         int r = stream_next(stream);
         if (r < 0 && r != -EAGAIN)
             return r;
@@ -124,6 +126,7 @@ static int receive(struct stream *stream, void *buffer, size_t capacity, struct 
         if (r < 0)
             return r;
     }
+    return -EAGAIN;
 }
 
 int stream_recv(struct link *link, void *buffer, size_t capacity, struct received_descriptors *fds, size_t *ret_size) {
@@ -161,7 +164,7 @@ static void take_one(struct stream *stream, hawser_message *ret_message) {
 int stream_take(struct link *link, hawser_message *ret_messages, size_t n, size_t *ret_taken) {
     struct stream *stream = stream_of(link);
     size_t taken = 0;
-    int r = stream_unhand(link);
+    int r = stream_unhand(link), fills = 0;
     while (r == 0 && taken < n) {
         r = stream_next(stream);
         if (r == 0 && stream_whole(stream)) {
@@ -171,7 +174,7 @@ int stream_take(struct link *link, hawser_message *ret_messages, size_t n, size_
         } else if (taken > 0) {
             break;
         } else if (r == 0 || r == -EAGAIN) {
-            r = stream_fill(stream, wanted(stream));
+            r = fills++ < FILLS ? stream_fill(stream, wanted(stream)) : -EAGAIN;
         }
     }
     if (taken == 0)
@@ -197,7 +200,7 @@ static bool at_hand(struct stream *stream) {
 
 int stream_ready(struct link *link) {
     struct stream *stream = stream_of(link);
-    while (!at_hand(stream)) {
+    for (int fills = 0; !at_hand(stream) && fills < FILLS; fills++) {
         int r = stream_fill(stream, wanted(stream));
         if (r < 0)
             return r == -EAGAIN ? 0 : 1;
@@ -291,10 +294,16 @@ static int read_ahead(struct stream *stream) {
     return r;
 }
 
+/* The same where acknowledgements are notes. 0: there is one; -EAGAIN. */
+static int read_notes(struct stream *stream, uint64_t count) {
+    peer_drain(&stream->link);
+    return load_acquire(&stream->link.peer.acked) != count || link_broken(&stream->link) < 0 ? 0 : -EAGAIN;
+}
+
 int stream_acked(struct link *link, uint64_t *ret_taken) {
     struct stream *stream = stream_of(link);
     uint64_t count = 0;
-    int r = link_broken(link);
+    int r = link_broken(link), fills = 0;
     if (stream->framing != FRAMING_NATIVE)
         return error_set(-EOPNOTSUPP, "this peer does not acknowledge: it speaks plain SP, or this is a fifo");
     while (r == 0) {
@@ -304,13 +313,12 @@ int stream_acked(struct link *link, uint64_t *ret_taken) {
             r = acked_now(stream, &count);
         if (r < 0)
             return r;
-        if (is_news(stream, count) || (link->peer.socket >= 0 && !ended))
+        if (is_news(stream, count) || fills++ == FILLS)
             break;
         if (!ended && acks_ended(stream))
             continue;
-        if (link->peer.socket < 0)
-            r = read_ahead(stream);
-        if (ended && (r == -EAGAIN || link->peer.socket >= 0))
+        r = link->peer.socket >= 0 ? read_notes(stream, count) : read_ahead(stream);
+        if (ended && r == -EAGAIN)
             return acks_end_told(stream);
     }
     if (r < 0 && r != -EAGAIN)

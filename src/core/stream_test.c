@@ -3,64 +3,7 @@
 
 /* Two streams over a socket pair whose reads and writes can be cut to any length, and one stream against raw bytes. */
 
-#include "base/memory.h"
-#include "base/sys.h"
-#include "core/bytes.h"
-#include "core/stream.h"
-
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <cmocka.h>
-
-#define MOST ((size_t)8 << 20)
-
-static size_t write_most = SIZE_MAX, read_most = SIZE_MAX; /* bytes one call moves at most */
-static unsigned random_state = 1;
-
-static unsigned random_next(unsigned bound) {
-    random_state = random_state * 1664525u + 1013904223u;
-    return (random_state >> 8) % bound;
-}
-
-static int cut(const struct iovec *vector, int n, size_t most, struct iovec *ret_cut) {
-    int used = 0;
-    for (; used < n && most > 0; used++) {
-        ret_cut[used] = vector[used];
-        if (ret_cut[used].iov_len > most)
-            ret_cut[used].iov_len = most;
-        most -= ret_cut[used].iov_len;
-    }
-    return used;
-}
-
-static ssize_t test_read(struct stream *stream, const struct iovec *vector, int n) {
-    struct iovec less[4];
-    ssize_t got = readv(stream->read_fd, less, cut(vector, n, read_most, less));
-    return got < 0 ? -errno : got;
-}
-
-static ssize_t test_write(struct stream *stream, const struct iovec *vector, int n) {
-    struct iovec less[4];
-    struct msghdr message = { .msg_iov = less };
-    message.msg_iovlen = (size_t)cut(vector, n, write_most, less);
-    ssize_t written = write_most == 0 ? -1 : sendmsg(stream->write_fd, &message, MSG_NOSIGNAL);
-    if (write_most == 0)
-        return -EAGAIN;
-    return written < 0 ? -errno : written;
-}
-
-static const struct stream_io io = { .read = test_read, .write = test_write };
-static const struct transport transport = { .scheme = "test" };
-
-static struct stream *stream_new(int fd, enum framing framing) {
-    struct options options = { .max_message = MOST, .read_ahead = 1 << 20 };
-    struct stream *stream = memory_new(sizeof *stream);
-    stream_init(stream, &transport, &options, LINK_PAIR, &io, framing);
-    stream->read_fd = stream->write_fd = fd;
-    return stream;
-}
+#include "core/stream_test.h"
 
 static void pair_new(enum framing framing, struct stream **ret_a, struct stream **ret_b) {
     int fds[2];
@@ -76,14 +19,6 @@ static void pair_free(struct stream *a, struct stream *b) {
     stream_close(&b->link, true);
 }
 
-static struct stream *raw_new(int *ret_fd) {
-    int fds[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-    write_most = read_most = SIZE_MAX;
-    *ret_fd = fds[1];
-    return stream_new(fds[0], FRAMING_NATIVE);
-}
-
 static void fill_pattern(uint8_t *bytes, size_t size, unsigned seed) {
     for (size_t i = 0; i < size; i++)
         bytes[i] = (uint8_t)(seed * 31 + i * 7 + (i >> 8));
@@ -93,15 +28,6 @@ static void check_pattern(const uint8_t *bytes, size_t size, unsigned seed) {
     for (size_t i = 0; i < size; i++)
         if (bytes[i] != (uint8_t)(seed * 31 + i * 7 + (i >> 8)))
             fail_msg("byte %zu of %zu, message %u", i, size, seed);
-}
-
-static int send_one(struct stream *stream, const void *data, size_t size, bool sync) {
-    hawser_message message = { .data = data, .size = size };
-    size_t sent = 0;
-    int r = stream_send(&stream->link, &message, 1, NULL, sync, &sent);
-    if (r == -EINPROGRESS)
-        assert_int_equal(stream_keep(&stream->link), 0);
-    return r == -EINPROGRESS ? 0 : r;
 }
 
 /* Every framing, sizes around the limits of the small and large ways, copied out and taken. */
@@ -496,104 +422,6 @@ static void test_read_ahead(void **state) {
     pair_free(a, b);
 }
 
-/* ---- Hostile bytes ---- */
-
-static size_t most_allocated;
-
-static void *watch_resize(void *old, size_t size) {
-    most_allocated = size > most_allocated ? size : most_allocated;
-    return realloc(old, size);
-}
-
-static void hostile(uint64_t word, uint64_t second, size_t size, int expected) {
-    int fd;
-    struct stream *stream = raw_new(&fd);
-    uint8_t bytes[16], in[16];
-    size_t got = 0;
-    uint64_t acked;
-    bytes_put64(bytes, word);
-    bytes_put64(bytes + 8, second);
-    assert_int_equal(write(fd, bytes, size), size);
-    void *(*real)(void *, size_t) = memory_resize_hook;
-    memory_resize_hook = watch_resize;
-    most_allocated = 0;
-    assert_int_equal(stream_recv(&stream->link, in, sizeof in, NULL, &got), expected);
-    if (expected == -EPROTO) {
-        assert_int_equal(stream_acked(&stream->link, &acked), -EPROTO);
-        assert_int_equal(send_one(stream, in, 1, false), -EPROTO);
-    } else {
-        hawser_message message;
-        assert_int_equal(stream_take(&stream->link, &message, 1, &got), -EAGAIN);
-    }
-    assert_true(most_allocated < 3 * STREAM_BLOCK);
-    memory_resize_hook = real;
-    close(fd);
-    stream_close(&stream->link, true);
-}
-
-static uint64_t frame_word(unsigned kind, uint64_t size) { return (uint64_t)kind << 56 | size; }
-
-static void test_hostile(void **state) {
-    (void)state;
-    hostile(frame_word(FRAME_DATA, MOST + 1), 0, 8, -EPROTO);
-    hostile(frame_word(FRAME_DATA, ((uint64_t)1 << 56) - 1), 0, 8, -EPROTO);
-    hostile(frame_word(FRAME_DATA, MOST), 0, 16, -EMSGSIZE); /* announced is not arrived */
-    hostile(frame_word(FRAME_DATA_FDS, 3), 1, 16, -EPROTO);
-    hostile(frame_word(FRAME_DATA_FDS, 8), 1, 16, -EPROTO); /* not on this mechanism */
-    hostile(frame_word(FRAME_ASK, 1), 0, 16, -EPROTO);
-    hostile(frame_word(FRAME_ACK, 7), 0, 16, -EPROTO);
-    hostile(frame_word(FRAME_ACK, 8), 1, 16, -EPROTO); /* nothing was sent */
-    hostile(frame_word(FRAME_ACK, 8), UINT64_MAX, 16, -EPROTO);
-    hostile(frame_word(FRAME_SHUTDOWN, 1), 0, 16, -EPROTO);
-    hostile(frame_word(FRAME_HELLO, 8), 0, 16, -EPROTO);
-    hostile(frame_word(FRAME_HELLO, STREAM_HELLO_MAX + 1), 0, 16, -EPROTO);
-    for (unsigned kind = FRAME_HELLO + 1; kind < 256; kind++)
-        hostile(frame_word(kind, 0), 0, 16, -EPROTO);
-}
-
-/* Random frames, mostly well-formed, cut anywhere: any result, but no crash and no more memory than arrived. */
-static void test_random_bytes(void **state) {
-    (void)state;
-    static uint8_t bytes[5000];
-    for (unsigned seed = 1; seed < 400; seed++) {
-        int fd;
-        struct stream *stream = raw_new(&fd);
-        random_state = seed;
-        size_t size = 0;
-        while (size < 4000) {
-            bool sane = random_next(30) > 0;
-            unsigned kind = sane ? random_next(5) : random_next(256);
-            uint64_t length = kind == FRAME_ACK ? 8 : kind == FRAME_ASK ? 0 : sane ? random_next(300) : random_state;
-            bytes_put64(bytes + size, frame_word(kind, length));
-            memset(bytes + size + 8, 0, 300);
-            size += 8 + (length < 300 ? (size_t)length : 8);
-        }
-        size -= random_next(300);
-        assert_int_equal(write(fd, bytes, size), size);
-        if (random_next(2))
-            close(fd), fd = -1;
-        read_most = 1 + random_next(200);
-        for (int i = 0; i < 300; i++) {
-            uint8_t in[300];
-            size_t got;
-            uint64_t acked;
-            hawser_message message;
-            switch (random_next(4)) {
-            case 0: stream_recv(&stream->link, in, random_next(301), NULL, &got); break;
-            case 1:
-                if (stream_take(&stream->link, &message, 1, &got) == 0 && random_next(2))
-                    stream_release(&stream->link, &message);
-                break;
-            case 2: stream_acked(&stream->link, &acked); break;
-            default: stream_progress(&stream->link);
-            }
-            stream_unhand(&stream->link);
-        }
-        close(fd);
-        stream_close(&stream->link, true);
-    }
-}
-
 /* ---- fifo's framings ---- */
 
 static void test_lines(void **state) {
@@ -648,8 +476,8 @@ int main(void) {
         cmocka_unit_test(test_sizes),        cmocka_unit_test(test_boundaries), cmocka_unit_test(test_traffic),
         cmocka_unit_test(test_many_in_one_call), cmocka_unit_test(test_full),  cmocka_unit_test(test_loans),
         cmocka_unit_test(test_too_small),    cmocka_unit_test(test_goodbye),    cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_acks),         cmocka_unit_test(test_read_ahead), cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_lines),      cmocka_unit_test(test_large_lines),
+        cmocka_unit_test(test_acks),         cmocka_unit_test(test_read_ahead), cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_large_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
