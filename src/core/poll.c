@@ -191,12 +191,22 @@ static int out_of_time(const struct polling *polling) {
     return error_note(-ETIMEDOUT, "poll: no item became ready within the timeout");
 }
 
+/* A spinner hears of a peer's death only if it looks. */
+static void look_all(struct polling *polling) {
+    for (size_t i = 0; i < polling->n; i++)
+        if (polling->items[i].channel) {
+            polling->items[i].channel->transport->look(polling->items[i].channel->link);
+            channel_kick(polling->items[i].channel);
+        }
+}
+
 /* Spins, if that may pay, and then sleeps until something is ready. The ladder is the first channel's, as a copy: what it
  * learns belongs to that channel's own waits. */
 static int poll_wait(struct polling *polling) {
     struct hawser_channel *first = polling->n <= SPIN_ITEMS ? first_channel(polling) : NULL;
     struct ladder ladder;
-    ladder_init(&ladder, first ? first->link->options.wait : HAWSER_WAIT_BLOCK, first && first->transport->dear, false);
+    ladder_init(&ladder, first ? first->link->options.wait : HAWSER_WAIT_BLOCK, first && first->transport->dear,
+                first && first->link->options.watch);
     if (first) {
         ladder_place(&ladder, channel_apart(first));
         ladder.favour = load_relaxed(&first->receiving.ladder.favour);
@@ -211,6 +221,7 @@ static int poll_wait(struct polling *polling) {
                 continue;
             some = true;
             break;
+        case LADDER_LOOK: look_all(polling); break;
         default: break;
         }
         int ready = pass(polling, some);
