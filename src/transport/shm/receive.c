@@ -98,8 +98,10 @@ static int receiver_empty(struct shm_link *shm, struct ring_record *record) {
     }
     uint32_t state = load_acquire(&receiver->peer->state); /* pairs with the release in shutdown and close */
     uint32_t gone = load_acquire(&shm->link.peer.gone);
-    if (likely(state == SHM_OPEN && !gone))
+    if (likely(state == SHM_OPEN && !gone)) {
+        shm_glance_again(shm, &receiver->glance);
         return -EAGAIN;
+    }
     int r = ring_next(&receiver->ring, record);
     if (r != 0)
         return r;

@@ -269,8 +269,10 @@ static __attribute__((noinline)) int send_again(struct shm_link *shm, const haws
     sender_meet(shm);
     struct shm_seen seen = sender_look(&shm->sender);
     int r = send_one(shm, message, fds);
-    if (r == -EAGAIN)
+    if (r == -EAGAIN) {
         shm->sender.seen = seen;
+        shm_glance_again(shm, &shm->sender.glance);
+    }
     return r;
 }
 

@@ -21,6 +21,8 @@ struct shm_offer {
     uint32_t version;
 };
 
+static void shm_close(struct link *link, bool owner);
+
 static uint32_t own_barrier(const struct shm_link *shm) { return shm->link.options.fence ? 0 : barrier_prepare(); }
 
 static void offer_begin(struct offer *offer) {
@@ -132,15 +134,19 @@ static int shm_pack(struct link *link, struct offer *ret_offer) {
 
 static int shm_unpack(const struct options *options, struct offer *offer, struct link **ret_link) {
     int r = offer_check(offer, 2);
-    for (unsigned i = 0; r == 0 && i < 2; i++)
-        r = carrier_check(offer->fds[i]); /* the rendezvous socket is of the same kind */
+    if (r == 0)
+        r = carrier_check(offer->fds[1]);
     if (r < 0)
         return r;
     struct link *link = NULL;
     r = shm_create(options, LINK_PAIR, &link);
     if (r < 0)
         return r;
-    link->peer.socket = steal_fd(&offer->fds[0]);
+    r = peer_adopt(&link->peer, &offer->fds[0]);
+    if (r < 0) {
+        shm_close(link, false);
+        return r;
+    }
     shm_of(link)->carrier = steal_fd(&offer->fds[1]);
     *ret_link = link;
     return 0;

@@ -29,6 +29,12 @@ struct shm_seen {
     uint64_t freed, released, taken;
 };
 
+/* A program that never waits (HAWSER_NOW) hears of a death from its own tries: each 64th in vain may look. */
+struct shm_glance {
+    uint32_t vain;
+    int64_t looked_ns;
+};
+
 struct shm_sender {
     struct ring_writer ring;
     const struct shm_segment *peer; /* NULL until this half has seen `met` */
@@ -39,6 +45,7 @@ struct shm_sender {
     uint64_t own_message; /* number of the last message in a memfd of its own, 0: none */
     bool own_lent;
     struct shm_seen seen;
+    struct shm_glance glance;
     struct pool_writer *pool; /* made when first wanted */
     unsigned n_loans;
     struct shm_loan loans[SHM_LOANS];
@@ -58,6 +65,7 @@ struct shm_receiver {
     struct pool_reader pool;
     struct shm_kept *kept;
     size_t n_kept;
+    struct shm_glance glance;
 };
 
 enum shm_sleeper { SLEEPER_RECEIVER, SLEEPER_SENDER, SLEEPER_ASKER, SLEEPERS };
@@ -131,6 +139,11 @@ int shm_arm(struct link *link, enum want want, struct sleep_set *set);
 void shm_disarm(struct link *link, enum want want);
 void shm_woken(struct link *link, int fd, short revents);
 void shm_look(struct link *link);
+
+static inline void shm_glance_again(struct shm_link *shm, struct shm_glance *glance) {
+    if (++glance->vain % 64 == 0 && shm->link.options.watch)
+        peer_glance(&shm->link, &glance->looked_ns);
+}
 
 /* [S] after publishing: a doorbell, once for each time the peer's receiver fell asleep. */
 static inline void wake_receiver(struct shm_link *shm) {

@@ -152,6 +152,30 @@ static void test_before_first_use(void **state) {
     free(large);
 }
 
+/* A program that never waits learns of a death all the same. */
+static void test_death_without_waiting(void **state) {
+    (void)state;
+    for (int sends = 0; sends < 2; sends++) {
+        struct ends ends = pair_of(SMALL);
+        pid_t child = fork();
+        if (child == 0) {
+            int r = hawser_send(ends.b, "x", 1, 0);
+            raise(SIGKILL);
+            _exit(r);
+        }
+        char byte;
+        size_t size;
+        ok(hawser_recv(ends.a, &byte, 1, SECOND, &size));
+        waitpid(child, NULL, 0);
+        hawser_close(ends.b);
+        int r = -EAGAIN;
+        while (r == -EAGAIN || r == 0)
+            r = sends ? hawser_send(ends.a, "x", 1, HAWSER_NOW) : hawser_recv(ends.a, &byte, 1, HAWSER_NOW, &size);
+        assert_int_equal(r, sends ? -EPIPE : -ECONNRESET);
+        hawser_close(ends.a);
+    }
+}
+
 static void send_descriptor(hawser_channel *channel, const char *text, size_t size, unsigned seed) {
     int fds[2];
     assert_int_equal(sys_pipe2(fds, O_CLOEXEC), 0);
@@ -556,7 +580,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),          cmocka_unit_test(test_before_first_use),  cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_no_free_descriptors), cmocka_unit_test(test_loans),        cmocka_unit_test(test_large_loan),
-        cmocka_unit_test(test_release_any_order), cmocka_unit_test(test_wakes), cmocka_unit_test(test_threads),          cmocka_unit_test(test_idle_descriptors),
+        cmocka_unit_test(test_release_any_order), cmocka_unit_test(test_wakes), cmocka_unit_test(test_threads), cmocka_unit_test(test_death_without_waiting),          cmocka_unit_test(test_idle_descriptors),
         cmocka_unit_test(test_lying_sender),   cmocka_unit_test(test_lying_memory),      cmocka_unit_test(test_lying_receiver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
