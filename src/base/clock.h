@@ -5,6 +5,7 @@
 /* Time in nanoseconds of CLOCK_MONOTONIC. A deadline is such a time, or one of the two ends below. */
 
 #include <hawser/base.h>
+#include <stdbool.h>
 #include <time.h>
 
 #define DEADLINE_NEVER INT64_MAX
@@ -24,6 +25,11 @@ static inline int64_t deadline_after(int64_t timeout) {
         return DEADLINE_PAST;
     int64_t now = clock_now();
     return timeout > INT64_MAX - 1 - now ? DEADLINE_NEVER : now + timeout;
+}
+
+/* No clock is read for a deadline that is one of the two ends. */
+static inline bool deadline_passed(int64_t deadline) {
+    return deadline == DEADLINE_PAST || (deadline != DEADLINE_NEVER && clock_now() >= deadline);
 }
 
 static inline int64_t deadline_earlier(int64_t a, int64_t b) { return a < b ? a : b; }

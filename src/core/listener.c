@@ -405,7 +405,7 @@ static int accept_link(struct hawser_listener *listener, int64_t deadline, struc
             return error;
         if (deadline == DEADLINE_PAST)
             return error_note(-EAGAIN, "nobody waits to be accepted");
-        if (deadline != DEADLINE_NEVER && clock_now() >= deadline)
+        if (deadline_passed(deadline))
             return error_note(-ETIMEDOUT, "nobody connected in time");
         struct pollfd fds[2]; /* epoll and the waker */
         struct sleep_set set = { .fds = fds };

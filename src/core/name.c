@@ -27,10 +27,6 @@ void name_nap(int64_t *nap_ns, int64_t deadline) {
     *nap_ns = *nap_ns * 2 > NAP_LAST_NS ? NAP_LAST_NS : *nap_ns * 2;
 }
 
-static bool past(int64_t deadline) {
-    return deadline == DEADLINE_PAST || (deadline != DEADLINE_NEVER && clock_now() >= deadline);
-}
-
 static socklen_t socket_address(const char *path, struct sockaddr_un *ret_address) {
     size_t length = strnlen(path, sizeof ret_address->sun_path - 1);
     memset(ret_address, 0, sizeof *ret_address);
@@ -58,7 +54,7 @@ static int directory_lock(int directory, int64_t patience_ns) {
         int error = sys_flock(directory, LOCK_EX | LOCK_NB);
         if (error != -EINTR && error != -EWOULDBLOCK)
             return error;
-        if (past(deadline))
+        if (deadline_passed(deadline))
             return -EBUSY;
         name_nap(&nap_ns, deadline);
     }
@@ -258,7 +254,7 @@ int name_connect_socket(const char *path, int type, int64_t deadline, int *ret_f
             return error_set(-EPROTO, "who listens at \"%s\" speaks another kind of socket: the mechanism is not the listener's", path);
         if (error != -ENOENT && error != -ECONNREFUSED && error != -EAGAIN)
             return error_set(error, "cannot connect to \"%s\": %s", path, error_text(error));
-        if (past(deadline))
+        if (deadline_passed(deadline))
             return give_up(path, error, deadline);
         name_nap(&nap_ns, deadline);
     }

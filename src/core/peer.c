@@ -16,6 +16,7 @@
 
 #define NOTES_AT_ONCE 64 /* a peer that never stops sending notes must not keep us here */
 #define DRAINS_OF_THE_DEAD 16 /* more than any socket's buffer holds */
+#define TRIES 4
 
 enum drained {
     DRAINED_EMPTY, /* nothing more, for now */
@@ -103,18 +104,18 @@ static void take_note(struct link *link, struct packet *packet) {
     link_news(link);
 }
 
-/* Takes the packet off; descriptors that came with it stay in the kernel and die there. */
+/* Takes the packet off that was just peeked at; descriptors that came with it stay in the kernel and die there. Whatever fails
+ * is tried again: a note must not be acted on twice. */
 static enum drained discard(int fd) {
-    ssize_t n;
-    do
-        n = sys_recv(fd, NULL, 0, MSG_DONTWAIT);
-    while (n == -EINTR);
+    for (unsigned tries = 0; tries < TRIES; tries++)
+        if (sys_recv(fd, NULL, 0, MSG_DONTWAIT) >= 0)
+            break;
     return DRAINED_MORE;
 }
 
 /* What kind of note comes next, without touching its descriptors. */
 static enum drained look_ahead(int fd, struct note *ret_note) {
-    for (unsigned tries = 0; tries < 4; tries++) {
+    for (unsigned tries = 0; tries < TRIES; tries++) {
         ssize_t n = sys_recv(fd, ret_note, sizeof *ret_note, MSG_PEEK | MSG_DONTWAIT);
         if (n == -EAGAIN || n == -ENOMEM || n == -ENOBUFS)
             return DRAINED_EMPTY;
@@ -260,7 +261,8 @@ int peer_note(struct peer *peer, uint32_t type, uint64_t value, const void *data
 
 int peer_ring(struct peer *peer) {
     int error = -ENOMEM;
-    for (unsigned tries = 0; tries < 8 && error == -ENOMEM; tries++) /* a ring that is lost may be waited for without end */
+    /* A ring that is lost may be waited for without end. */
+    for (unsigned tries = 0; tries < TRIES && (error == -ENOMEM || error == -EAGAIN); tries++)
         error = peer_note(peer, NOTE_RING, 0, NULL, 0, NULL, 0);
     return error == -EAGAIN ? 0 : error;
 }

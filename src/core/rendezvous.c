@@ -181,10 +181,6 @@ int rendezvous_greet(struct hawser_listener *listener, struct pending *pending, 
 
 /* ---- The connecting end ---- */
 
-static bool past(int64_t deadline) {
-    return deadline == DEADLINE_PAST || (deadline != DEADLINE_NEVER && clock_now() >= deadline);
-}
-
 static int await_packet(int fd, int64_t deadline, struct packet *packet) {
     for (;;) {
         int error = packet_receive(fd, false, packet);
@@ -192,7 +188,7 @@ static int await_packet(int fd, int64_t deadline, struct packet *packet) {
             return error_note(-EAGAIN, "listener hung up without a word");
         if (error != -EAGAIN)
             return error == -EPROTO ? error_within(error, "listener is no hawser listener") : error;
-        if (past(deadline))
+        if (deadline_passed(deadline))
             return error_note(-EAGAIN, "listener did not answer in time");
         struct pollfd fds[2]; /* the socket and the waker */
         struct sleep_set set = { .fds = fds };
@@ -266,9 +262,9 @@ int rendezvous_connect(const struct address *address, const struct options *opti
         return error;
     for (;;) {
         error = attempt(address, options, path, deadline, ret_link);
-        if (error != -EAGAIN)
+        if (error != -EAGAIN && error != -EINTR)
             return error;
-        if (past(deadline))
+        if (deadline_passed(deadline))
             return deadline == DEADLINE_PAST ? -EAGAIN : error_set(-ETIMEDOUT, "timed out: %s", error_sentence());
         name_nap(&nap_ns, deadline);
     }

@@ -110,6 +110,36 @@ static void notes_wait_for_descriptors(void **state) {
     hawser_listener_close(listener);
 }
 
+static void crowds_of_descriptors_are_closed(void **state) {
+    (void)state;
+    struct client client;
+    hawser_listener *listener = listen_at("test://a");
+    client_start(&client, "test://a");
+    hawser_channel *channel = accept_one(listener);
+    client_join(&client);
+    int fd = client.channel->link->peer.socket, fds[100];
+    unsigned before = descriptors();
+    struct note note = { .type = NOTE_OWN };
+    struct iovec vector = { &note, sizeof note };
+    char control[CMSG_SPACE(sizeof fds)] = { 0 };
+    struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    for (unsigned i = 0; i < 100; i++)
+        fds[i] = fd;
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = (socklen_t)CMSG_LEN(sizeof fds);
+    memcpy(CMSG_DATA(header), fds, sizeof fds);
+    assert_int_equal(sendmsg(fd, &message, 0), sizeof note);
+    peer_look(channel->link);
+    assert_int_equal(link_broken(channel->link), -EPROTO);
+    assert_non_null(strstr(hawser_explain(), "a note with more than 16 descriptors"));
+    assert_int_equal(descriptors(), before);
+    hawser_close(client.channel);
+    hawser_close(channel);
+    hawser_listener_close(listener);
+}
+
 static void pairs_meet_at_first_use(void **state) {
     (void)state;
     hawser_channel *a, *b;
@@ -400,6 +430,7 @@ int main(void) {
         T(last_notes_are_read_before_the_end),
         T(malformed_notes_break_their_link),
         T(notes_wait_for_descriptors),
+        T(crowds_of_descriptors_are_closed),
         T(pairs_meet_at_first_use),
         T(hellos_are_checked),
         T(unknown_features_are_ignored),
