@@ -209,14 +209,14 @@ void name_release(struct name *name) {
     if (!name->taken)
         return;
     name->taken = false;
-    if (directory_open(name->path, &directory) < 0)
-        return;
-    const char *base = strrchr(name->path, '/') + 1;
-    directory_lock(directory, LOCK_PATIENCE_NS); /* without it too: better a rare race than a name left behind */
-    if (sys_fstatat(directory, base, &status, AT_SYMLINK_NOFOLLOW) >= 0 && status.st_dev == name->device &&
+    /* Without the lock too, when there are no descriptors or others hold it: better a rare race than a name left behind. */
+    if (directory_open(name->path, &directory) >= 0)
+        directory_lock(directory, LOCK_PATIENCE_NS);
+    if (sys_fstatat(AT_FDCWD, name->path, &status, AT_SYMLINK_NOFOLLOW) >= 0 && status.st_dev == name->device &&
         status.st_ino == name->inode)
-        sys_unlinkat(directory, base, 0);
-    sys_flock(directory, LOCK_UN);
+        sys_unlinkat(AT_FDCWD, name->path, 0);
+    if (directory >= 0)
+        sys_flock(directory, LOCK_UN);
 }
 
 /* ---- Connecting ---- */

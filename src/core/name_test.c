@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -147,6 +148,22 @@ static void a_dead_ones_name_is_taken_over(void **state) {
     name_release(&second);
     close(fd);
     assert_int_equal(access(second.path, F_OK), -1);
+}
+
+static void names_are_given_back_without_descriptors(void **state) {
+    (void)state;
+    struct rlimit limit, none;
+    struct name name;
+    int fd;
+    assert_int_equal(take("a", &name, &fd), 0);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    none = limit;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none);
+    name_release(&name);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    assert_int_equal(access(name.path, F_OK), -1);
+    close(fd);
 }
 
 static void files_are_left_alone(void **state) {
@@ -306,6 +323,7 @@ int main(void) {
         T(runtime_directories_are_checked),
         T(one_listener_a_name),
         T(a_dead_ones_name_is_taken_over),
+        T(names_are_given_back_without_descriptors),
         T(files_are_left_alone),
         T(racers_have_one_winner),
         T(waits_for_a_listener),
