@@ -17,6 +17,13 @@ static inline int64_t clock_now(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* The same clock as of the last timer tick, 1 to 10 ms ago: a quarter of the price. */
+static inline int64_t clock_coarse(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 /* timeout: as given to a public call, already checked to be -1 or more. */
 static inline int64_t deadline_after(int64_t timeout) {
     if (timeout == HAWSER_FOREVER)

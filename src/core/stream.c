@@ -5,6 +5,7 @@
 
 #include "core/stream.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/sys.h"
@@ -45,6 +46,8 @@ int stream_preload(struct stream *stream, const void *bytes, size_t size) {
 }
 
 /* ---- Moving on ---- */
+
+#define LOOK_AGAIN_NS INT64_C(20000000)
 
 /* Acknowledges what is owed. A frame goes only where the stream is between messages, and only one: the number may have
  * grown by the time it leaves. */
@@ -260,5 +263,17 @@ void stream_disarm(struct link *link, enum want want) {
 }
 
 void stream_woken(struct link *link, int fd, short revents) { peer_woken(link, fd, revents); }
+
+void stream_look_again(struct stream *stream, int64_t *looked_ns) {
+    struct link *link = &stream->link;
+    if (link->peer.socket < 0 && !load_relaxed(&link->peer.known))
+        return;
+    int64_t now = clock_coarse();
+    if (now - *looked_ns < LOOK_AGAIN_NS)
+        return;
+    *looked_ns = now;
+    if (link->options.watch)
+        peer_look(link);
+}
 
 void stream_look(struct link *link) { peer_look(link); }

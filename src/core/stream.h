@@ -103,6 +103,7 @@ struct stream_sending {
     bool closing;   /* ... CLOSE is ... */
     bool noted;     /* ... and NOTE_STREAM_CLOSE was sent */
     bool dead;      /* a write found that nobody reads */
+    int64_t looked_ns; /* when this half last looked whether the peer lives */
 };
 
 /* Belongs to the receiving half. Unread bytes are block[start..end). With `inside` the header of a message was read: its
@@ -124,7 +125,8 @@ struct stream_receiving {
     uint64_t taken; /* atomic: messages. Written by [R] */
     uint64_t told;  /* what acked() last returned */
     bool large;     /* the last message was: read little at a time, so that the next one's bytes need not be copied */
-    unsigned empty; /* reads that got -EAGAIN since one brought bytes */
+    bool empty;     /* the last read got -EAGAIN */
+    int64_t looked_ns; /* as in stream_sending */
     bool shut, eof; /* SHUTDOWN was read; read returned 0 */
 };
 
@@ -192,6 +194,9 @@ int stream_note(struct link *link, const struct note *note, struct offer *offer)
 
 /* Between the stream_*.c files. */
 
+/* For a program that never waits, and so would hear neither of notes nor of a peer's death while a child of it holds the
+ * stream open: looks at the peer unless that was done of late. Both halves do. */
+void stream_look_again(struct stream *stream, int64_t *looked_ns);
 int stream_sendable(struct stream *stream);           /* [S] 0, -EPROTO, -EPIPE */
 int stream_flush_bytes(struct stream *stream);        /* [S] rest and outbox: 0, -EAGAIN, -EPIPE */
 void stream_note_stuck(struct stream *stream);        /* [S] tells the receiving half what is stuck */

@@ -14,7 +14,6 @@
 #include <errno.h>
 
 #define PAYLOAD_MASK (((uint64_t)1 << 56) - 1)
-#define LOOK_EVERY 64 /* fruitless reads */
 #define READ_LEAST ((size_t)4096) /* a read is worth moving a few bytes to make this much room */
 
 static size_t unread(const struct stream_receiving *receiving) { return receiving->end - receiving->start; }
@@ -311,9 +310,9 @@ int stream_fill(struct stream *stream, size_t want) {
     /* acquire: what a peer wrote before it was seen to be gone is there to be read now: so if there is nothing, it is the end */
     uint32_t gone = load_acquire(&stream->link.peer.gone);
     ssize_t got = stream->io->read(stream, vector, n);
-    receiving->empty = got == -EAGAIN ? receiving->empty + 1 : 0;
-    if (got == -EAGAIN && receiving->empty % LOOK_EVERY == 0)
-        peer_look(&stream->link); /* a program that never waits must hear of notes and death too */
+    receiving->empty = got == -EAGAIN;
+    if (got == -EAGAIN)
+        stream_look_again(stream, &receiving->looked_ns);
     if (got == 0 || got == -ECONNRESET || got == -EPIPE || (got == -EAGAIN && gone))
         return read_end(stream);
     if (got < 0)

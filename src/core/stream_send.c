@@ -112,6 +112,7 @@ static int begin(struct stream *stream) {
         if (r < 0)
             return r;
     }
+    stream_look_again(stream, &sending->looked_ns);
     return stream_sendable(stream);
 }
 

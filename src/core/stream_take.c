@@ -294,9 +294,11 @@ static int read_ahead(struct stream *stream) {
     return r;
 }
 
-/* The same where acknowledgements are notes. 0: there is one; -EAGAIN. */
-static int read_notes(struct stream *stream, uint64_t count) {
+/* The same where acknowledgements are notes. 0: there is one, or the end; -EAGAIN. */
+static int read_notes(struct stream *stream, uint64_t count, bool ended) {
     peer_drain(&stream->link);
+    if (!ended && acks_ended(stream))
+        return 0;
     return load_acquire(&stream->link.peer.acked) != count || link_broken(&stream->link) < 0 ? 0 : -EAGAIN;
 }
 
@@ -317,7 +319,7 @@ int stream_acked(struct link *link, uint64_t *ret_taken) {
             break;
         if (!ended && acks_ended(stream))
             continue;
-        r = link->peer.socket >= 0 ? read_notes(stream, count) : read_ahead(stream);
+        r = link->peer.socket >= 0 ? read_notes(stream, count, ended) : read_ahead(stream);
         if (ended && r == -EAGAIN)
             return acks_end_told(stream);
     }
