@@ -13,6 +13,9 @@ LONG = "HAWSER_TEST_LONG" in os.environ
 PATIENCE = 60  # seconds until a process that should have ended counts as hung
 
 
+started = [] # every process of the case under way
+
+
 class Scratch:
     """A directory of this test's own, also the runtime directory of what it starts."""
 
@@ -23,8 +26,8 @@ class Scratch:
         self.environment = dict(os.environ, HAWSER_RUNTIME_DIR=f"{self.path}/runtime", LC_ALL="C")
 
     def left(self):
-        """The names left in the runtime directory."""
-        return sorted(os.listdir(f"{self.path}/runtime"))
+        """The names left in the runtime directory; an empty directory in it is no name."""
+        return sorted(name for _, _, names in os.walk(f"{self.path}/runtime") for name in names)
 
 
 def start(scratch, *command, **others):
@@ -33,7 +36,18 @@ def start(scratch, *command, **others):
     others.setdefault("stdout", subprocess.PIPE)
     others.setdefault("stderr", subprocess.PIPE)
     others.setdefault("bufsize", 0)
-    return subprocess.Popen([str(word) for word in command], env=scratch.environment, **others)
+    process = subprocess.Popen([str(word) for word in command], env=scratch.environment, **others)
+    started.append(process)
+    return process
+
+
+def end_all():
+    """Ends what a failed case left running, so that the next begins without it."""
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    started.clear()
 
 
 def finish(process, given=None):
@@ -83,4 +97,5 @@ def main(cases):
                 traceback.print_exc(file=sys.stdout)
             print(f"#   {error}")
             print(f"not ok {name}", flush=True)
+        end_all()
     sys.exit(1 if failed else 0)

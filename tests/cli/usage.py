@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""Wrong usage, help, and what the exit codes promise before any message moves. usage: usage.py HAWSER"""
+
+import re
+import sys
+
+from cases import Scratch, main, run, same
+
+hawser = sys.argv[1]
+scratch = Scratch()
+FIFO = f"fifo://{scratch.path}/fifo"
+ADDRESSES = ["shm://a", "pipe://a", "mq://a", "sysv://a", f"unix://{scratch.path}/socket", "unix://@hawser-usage-nobody",
+             "tcp://127.0.0.1:9", FIFO]
+
+WRONG = [
+    (),
+    ("nosuch",),
+    ("send",),
+    ("recv",),
+    ("echo",),
+    ("send", "--nosuch", "shm://a"),
+    ("recv", "--size", "1", "shm://a"),
+    ("send", "--count", "1", "shm://a"),
+    ("echo", "--lines", "shm://a"),
+    ("send", "--size"),
+    ("send", "--size", "12Q", "shm://a"),
+    ("send", "--size", "0", "shm://a"),
+    ("send", "--size", "-1", "shm://a"),
+    ("send", "--size", "99999999999999999999", "shm://a"),
+    ("recv", "--count", "x", "shm://a"),
+    ("recv", "--timeout", "10", "shm://a"),
+    ("recv", "--timeout", "-1s", "shm://a"),
+    ("send", "shm://a", "/dev/null", "extra"),
+    ("recv", "shm://a", "extra"),
+    ("recv", "nosuch://a"),
+    ("recv", "no address"),
+    ("send", "shm://a?nosuch=1", "/dev/null"),
+    ("echo", "shm://../a"),
+    ("send", "--listen", FIFO),
+    ("recv", "--connect", FIFO),
+    ("echo", FIFO),
+]
+
+
+def wrong(arguments):
+    code, output, errors = run(scratch, hawser, *arguments)
+    same((code, output), (2, b""), errors)
+    assert errors, "no sentence"
+    assert not arguments or errors.startswith("hawser"), errors
+
+
+def helped(arguments):
+    code, output, errors = run(scratch, hawser, *arguments)
+    same((code, errors), (0, ""))
+    text = output.decode()
+    assert text.startswith("usage: hawser") and "example" in text, text
+    for line in text.split("\n"):
+        assert len(line) <= 120, line
+
+
+def version():
+    code, output, errors = run(scratch, hawser, "--version")
+    same((code, errors), (0, ""))
+    assert re.fullmatch(rb"hawser \d+\.\d+\.\d+\n", output), output
+
+
+def nobody(verb, address, timeout):
+    code, output, errors = run(scratch, hawser, verb, "--timeout", timeout, address)
+    same((code, output), (3, b""), errors)
+    same(errors.count("\n"), 1, f"lines of {errors!r}")
+
+
+def no_file(path):
+    code, output, errors = run(scratch, hawser, "send", "--timeout", "100ms", "shm://a", path)
+    same((code, output), (1, b""), errors)
+    assert path in errors, errors
+
+
+def nothing_left():
+    same(scratch.left(), [], "names left behind")
+
+
+cases = [(f"wrong usage: hawser {' '.join(arguments)}", wrong, arguments) for arguments in WRONG]
+cases += [(f"help: {' '.join(arguments)}", helped, arguments)
+          for arguments in (["--help"], ["send", "--help"], ["recv", "--help"], ["echo", "--help"], ["bench", "--help"])]
+cases += [(f"{verb} {address} times out in {timeout}", nobody, verb, address, timeout)
+          for address in ADDRESSES for verb in ("send", "recv") for timeout in ("30ms", "0")
+          if not (verb == "recv" and address.startswith("tcp"))]
+cases += [("version", version), ("a file that does not exist", no_file, f"{scratch.path}/nosuch"),
+          ("nothing is left behind", nothing_left)]
+main(cases)
