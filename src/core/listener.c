@@ -361,6 +361,22 @@ static int listen_on(struct hawser_listener *listener, const char *text) {
     return error;
 }
 
+static int listener_new(const struct address *address, const struct options *options, hawser_listener **ret_listener) {
+    struct hawser_listener *listener = memory_new(sizeof *listener);
+    if (!listener)
+        return error_note(-ENOMEM, "no memory for a listener");
+    listener->transport = address->transport;
+    listener->options = *options;
+    listener->address = *address;
+    int error = listen_on(listener, address->text);
+    if (error)
+        return listener_deinit(listener, error);
+    if (!listener->bound[0])
+        memcpy(listener->bound, address->text, sizeof listener->bound);
+    *ret_listener = listener;
+    return 0;
+}
+
 HAWSER_PUBLIC int hawser_listen(const char *text, const hawser_options *given, hawser_listener **ret_listener) {
     struct address address;
     struct options options;
@@ -373,19 +389,10 @@ HAWSER_PUBLIC int hawser_listen(const char *text, const hawser_options *given, h
         return error;
     if (!address.transport->listen)
         return error_set(-EOPNOTSUPP, "listen %s: %s has no listeners", address.text, address.transport->scheme);
-    struct hawser_listener *listener = memory_new(sizeof *listener);
-    if (!listener)
-        return error_note(-ENOMEM, "no memory for a listener");
-    listener->transport = address.transport;
-    listener->options = options;
-    listener->address = address;
-    error = listen_on(listener, address.text);
-    if (error)
-        return listener_deinit(listener, error);
-    if (!listener->bound[0])
-        memcpy(listener->bound, address.text, sizeof listener->bound);
-    *ret_listener = listener;
-    return 0;
+    do
+        error = listener_new(&address, &options, ret_listener);
+    while (error == -EINTR);
+    return error;
 }
 
 static int enter(const struct hawser_listener *listener) {
@@ -454,7 +461,7 @@ HAWSER_PUBLIC int hawser_listener_fd(hawser_listener *listener, int *ret_fd) {
     if (!ret_fd)
         return error_note(-EINVAL, "ret_fd is NULL");
     lock_acquire(&listener->lock);
-    if (listener->timer < 0)
+    while (listener->timer < 0 && (error == 0 || error == -EINTR))
         error = make_timer(listener);
     lock_release(&listener->lock);
     if (!error)

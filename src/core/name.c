@@ -212,9 +212,15 @@ void name_release(struct name *name) {
     /* Without the lock too, when there are no descriptors or others hold it: better a rare race than a name left behind. */
     if (directory_open(name->path, &directory) >= 0)
         directory_lock(directory, LOCK_PATIENCE_NS);
-    if (sys_fstatat(AT_FDCWD, name->path, &status, AT_SYMLINK_NOFOLLOW) >= 0 && status.st_dev == name->device &&
-        status.st_ino == name->inode)
-        sys_unlinkat(AT_FDCWD, name->path, 0);
+    for (unsigned tries = 0; tries < 4; tries++) {
+        int error = sys_fstatat(AT_FDCWD, name->path, &status, AT_SYMLINK_NOFOLLOW);
+        if (error >= 0 && (status.st_dev != name->device || status.st_ino != name->inode))
+            break; /* a successor's */
+        if (error >= 0)
+            error = sys_unlinkat(AT_FDCWD, name->path, 0);
+        if (error >= 0 || error == -ENOENT)
+            break;
+    }
     if (directory >= 0)
         sys_flock(directory, LOCK_UN);
 }

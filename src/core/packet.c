@@ -97,10 +97,10 @@ int packet_receive(int fd, bool peek, struct packet *ret_packet) {
     packet->pid = -1;
     packet->uid = (uid_t)-1;
     packet->gid = (gid_t)-1;
-    ssize_t n;
-    do
+    ssize_t n = -EINTR;
+    /* -ECONNRESET is told once when the peer closed with packets of ours unread: what it sent is here all the same. */
+    for (unsigned tries = 0; tries < 4 && n < 0 && n != -EAGAIN; tries++)
         n = sys_recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (peek ? MSG_PEEK : 0));
-    while (n == -EINTR);
     if (n == -EAGAIN || n == -ENOMEM || n == -ENOBUFS)
         return (int)n;
     if (n <= 0)

@@ -112,6 +112,7 @@ static int read_refusal(const struct packet *packet) {
     case EACCES:
         return error_set(-EACCES, "permission denied: %s", sentence);
     case EAGAIN:
+    case EINTR:
     case EBUSY:
     case EMFILE:
     case ENFILE:
@@ -229,14 +230,16 @@ static int exchange_hellos(struct link *link, int64_t deadline, uid_t uid, gid_t
 }
 
 /* One try. -EAGAIN, with a sentence: another may do better. */
-static int attempt(const struct address *address, const struct options *options, const char *path, int64_t deadline,
-                   struct link **ret_link) {
+static int attempt(const struct address *address, const struct options *options, int64_t deadline, struct link **ret_link) {
+    char path[sizeof(((struct name *)0)->path)];
     struct link *link;
     cleanup_fd fd = -1;
     pid_t pid;
     uid_t uid;
     gid_t gid;
-    int error = name_connect_socket(path, SOCK_SEQPACKET, deadline, &fd);
+    int error = name_resolve(address, path, sizeof path);
+    if (!error)
+        error = name_connect_socket(path, SOCK_SEQPACKET, deadline, &fd);
     if (!error)
         error = access_credentials(fd, &pid, &uid, &gid);
     if (!error)
@@ -255,13 +258,9 @@ static int attempt(const struct address *address, const struct options *options,
 }
 
 int rendezvous_connect(const struct address *address, const struct options *options, int64_t deadline, struct link **ret_link) {
-    char path[sizeof(((struct name *)0)->path)];
     int64_t nap_ns = NAME_NAP_NS;
-    int error = name_resolve(address, path, sizeof path);
-    if (error)
-        return error;
     for (;;) {
-        error = attempt(address, options, path, deadline, ret_link);
+        int error = attempt(address, options, deadline, ret_link);
         if (error != -EAGAIN && error != -EINTR)
             return error;
         if (deadline_passed(deadline))

@@ -297,6 +297,27 @@ static void the_connecting_end_checks_too(void **state) {
     connect_to_impostor(&answer, sizeof answer.note + 14, -EPROTO, "listener refused");
 }
 
+static void a_refusal_is_heard_though_the_hello_was_not_read(void **state) {
+    (void)state;
+    struct client client;
+    struct name name;
+    int fd;
+    assert_int_equal(name_take_socket(path, SOCK_SEQPACKET, 0600, &name, &fd), 0);
+    client_start(&client, "test://a");
+    struct pollfd ready = { .fd = fd, .events = POLLIN };
+    assert_int_equal(poll(&ready, 1, 10000), 1);
+    ready.fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+    assert_int_equal(poll(&ready, 1, 10000), 1); /* the hello is there; closing on it makes the kernel say ECONNRESET */
+    error_note(-EACCES, "not you");
+    rendezvous_refuse(ready.fd, -EACCES);
+    close(ready.fd);
+    client_join(&client);
+    assert_int_equal(client.error, -EACCES);
+    assert_string_equal(client.sentence, "connect test://a: permission denied: not you");
+    name_release(&name);
+    close(fd);
+}
+
 static void connecting_waits_and_gives_up(void **state) {
     (void)state;
     hawser_channel *channel = NULL;
@@ -436,6 +457,7 @@ int main(void) {
         T(unknown_features_are_ignored),
         T(another_mechanism_is_refused),
         T(the_connecting_end_checks_too),
+        T(a_refusal_is_heard_though_the_hello_was_not_read),
         T(connecting_waits_and_gives_up),
         T(users_are_refused_and_admitted),
         T(the_callback_admits),
