@@ -13,7 +13,7 @@
 
 #define PROBES_AGREE 1.25  /* highest to lowest of a pair's probes */
 #define DISTANCE_AGREE 1.5 /* a pair's distance to the row's */
-#define RETRIES_PER_PAIR 2
+#define RETRIES_PER_PAIR 1
 #define SAMPLE_LEAST_NS 2000000
 #define GRACE_NS INT64_C(15000000000)
 
