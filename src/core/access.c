@@ -49,7 +49,8 @@ int access_expect(const struct options *options, uid_t uid, gid_t gid) {
                             : (uid == geteuid() || uid == 0) && !id_unmapped(uid, false))
         return 0;
     if (options->peer_given)
-        return error_set(-EACCES, "permission denied: listener runs as uid %u, you expect uid %u", uid, options->peer.ids[0]);
+        return error_set(-EACCES, "permission denied: listener runs as uid %u, you expect uid %u", uid,
+                         options->peer.ids[0]);
     return error_set(-EACCES,
                      "permission denied: listener runs as uid %u, you are uid %u and expect your own user or root; "
                      "peer=%u in the address allows it",
@@ -57,7 +58,8 @@ int access_expect(const struct options *options, uid_t uid, gid_t gid) {
 }
 
 mode_t access_mode(const struct options *options) {
-    bool others = options->users.any || options->users.n > 0 || options->groups.any || options->groups.n > 0 || options->admit;
+    bool others =
+        options->users.any || options->users.n > 0 || options->groups.any || options->groups.n > 0 || options->admit;
     return others ? 0666 : 0600;
 }
 

@@ -48,7 +48,8 @@ static int check_characters(const struct address *address) {
 static int parse_scheme(struct address *address, unsigned *ret_place) {
     unsigned n = 0;
     const char *text = address->text;
-    while ((text[n] >= 'a' && text[n] <= 'z') || (n > 0 && text[n] >= '0' && text[n] <= '9') || (n > 0 && text[n] == '+'))
+    while ((text[n] >= 'a' && text[n] <= 'z') || (n > 0 && text[n] >= '0' && text[n] <= '9') ||
+           (n > 0 && text[n] == '+'))
         n++;
     if (n == 0)
         return address_error(address, 0, "expected a mechanism, in lower case");
@@ -67,8 +68,8 @@ int address_parse(const char *text, struct address *ret_address) {
         return error_note(-EINVAL, "the address is NULL");
     size_t length = strnlen(text, HAWSER_ADDRESS_MAX);
     if (length == HAWSER_ADDRESS_MAX)
-        return error_set(-EINVAL, "address \"%.32s...\" is over-long at character %d: at most %d bytes", text, HAWSER_ADDRESS_MAX,
-                         HAWSER_ADDRESS_MAX - 1);
+        return error_set(-EINVAL, "address \"%.32s...\" is over-long at character %d: at most %d bytes", text,
+                         HAWSER_ADDRESS_MAX, HAWSER_ADDRESS_MAX - 1);
     memcpy(address.text, text, length);
     unsigned place = 0;
     int error = check_characters(&address);
@@ -93,7 +94,8 @@ static int parse_number(const char *text, size_t length, uint64_t *ret_number, s
     uint64_t number = 0;
     size_t i = 0;
     for (; i < length && text[i] >= '0' && text[i] <= '9'; i++)
-        if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (uint64_t)(text[i] - '0'), &number))
+        if (__builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, (uint64_t)(text[i] - '0'), &number))
             return -EINVAL;
     if (i == 0)
         return -EINVAL;
@@ -137,7 +139,9 @@ int parse_size(const char *text, size_t length, uint64_t *ret_size) {
 }
 
 int parse_time(const char *text, size_t length, int64_t *ret_ns) {
-    static const struct unit units[] = { { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { NULL, 0 } };
+    static const struct unit units[] = {
+        { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { NULL, 0 }
+    };
     uint64_t ns;
     if (parse_quantity(text, length, units, &ns) < 0 || ns > INT64_MAX)
         return -EINVAL;

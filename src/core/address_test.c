@@ -75,7 +75,9 @@ static int time_of(const char *text, int64_t *ret_ns) { return parse_time(text, 
 
 static void reads_sizes(void **state) {
     (void)state;
-    static const char *const bad[] = { "", "K", "1k", "1.5K", "-1", "+1", " 1", "1 ", "1KK", "18446744073709551616", "17179869184G", "0x10" };
+    static const char *const bad[] = {
+        "", "K", "1k", "1.5K", "-1", "+1", " 1", "1 ", "1KK", "18446744073709551616", "17179869184G", "0x10"
+    };
     uint64_t size = 77;
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(size_of(bad[i], &size), -EINVAL);
@@ -91,7 +93,9 @@ static void reads_sizes(void **state) {
 
 static void reads_times(void **state) {
     (void)state;
-    static const char *const bad[] = { "", "1", "ms", "1 ms", "1m", "1S", "9223372036854775808ns", "9223372037s", "-1s" };
+    static const char *const bad[] = {
+        "", "1", "ms", "1 ms", "1m", "1S", "9223372036854775808ns", "9223372037s", "-1s"
+    };
     int64_t ns = 77;
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(time_of(bad[i], &ns), -EINVAL);
@@ -113,12 +117,9 @@ static void tells_capabilities(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_apart),
-        cmocka_unit_test(points_at_the_character),
-        cmocka_unit_test(refuses_the_over_long),
-        cmocka_unit_test(leaves_the_output_alone),
-        cmocka_unit_test(reads_sizes),
-        cmocka_unit_test(reads_times),
+        cmocka_unit_test(takes_apart),           cmocka_unit_test(points_at_the_character),
+        cmocka_unit_test(refuses_the_over_long), cmocka_unit_test(leaves_the_output_alone),
+        cmocka_unit_test(reads_sizes),           cmocka_unit_test(reads_times),
         cmocka_unit_test(tells_capabilities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,8 @@
 static int database_ask(const char *name, bool group, char *buffer, size_t size, uint32_t *ret_id) {
     struct passwd user, *found_user = NULL;
     struct group entry, *found_group = NULL;
-    int error = group ? getgrnam_r(name, &entry, buffer, size, &found_group) : getpwnam_r(name, &user, buffer, size, &found_user);
+    int error = group ? getgrnam_r(name, &entry, buffer, size, &found_group)
+                      : getpwnam_r(name, &user, buffer, size, &found_user);
     if (found_user)
         *ret_id = found_user->pw_uid;
     else if (found_group)

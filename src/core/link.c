@@ -14,7 +14,8 @@
 
 #define BREAKING UINT32_MAX /* link->broken while its sentence is being written */
 
-void link_init(struct link *link, const struct transport *transport, const struct options *options, enum link_role role) {
+void link_init(struct link *link, const struct transport *transport, const struct options *options,
+               enum link_role role) {
     memset(link, 0, sizeof *link);
     link->transport = transport;
     link->options = *options;

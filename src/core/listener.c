@@ -24,8 +24,8 @@
 
 /* ---- Watching ---- */
 
-/* Makes epoll hold the listener's descriptor, or not. One of a mechanism that accepts by itself changes as it does, and may
- * come back under the same number. */
+/* Makes epoll hold the listener's descriptor, or not. One of a mechanism that accepts by itself changes as it does, and
+ * may come back under the same number. */
 static int watch(struct hawser_listener *listener, bool wanted) {
     struct epoll_event event = { .events = EPOLLIN };
     if (listener->watched >= 0 && (listener->watched != listener->fd || !wanted)) {
@@ -248,7 +248,7 @@ static void clear_wake(struct hawser_listener *listener) {
     static const uint64_t one = 1;
     uint64_t count;
     sys_read(listener->wake, &count, sizeof count); /* non-blocking */
-    if (load_seq_cst(&listener->interrupted)) /* pairs with the store before the write of an interrupt */
+    if (load_seq_cst(&listener->interrupted))       /* pairs with the store before the write of an interrupt */
         sys_write(listener->wake, &one, sizeof one);
 }
 
@@ -276,7 +276,8 @@ static int step_locked(struct hawser_listener *listener, struct link **ret_link)
         return 0;
     }
     int error = step(listener, ret_link);
-    watch(listener, listener->spare >= 0); /* without a spare one a newcomer could not even be turned away: do not spin on it */
+    watch(listener,
+          listener->spare >= 0); /* without a spare one a newcomer could not even be turned away: do not spin on it */
     set_timer(listener);
     return error;
 }
@@ -417,7 +418,8 @@ static int accept_link(struct hawser_listener *listener, int64_t deadline, struc
         struct pollfd fds[2]; /* epoll and the waker */
         struct sleep_set set = { .fds = fds };
         int64_t step_deadline = listener_sleep(listener, &set);
-        /* An interrupt since the look above has made the wake descriptor readable, and it stays so until somebody takes it. */
+        /* An interrupt since the look above has made the wake descriptor readable, and it stays so until somebody takes
+         * it. */
         sleep_until(&set, waker_self(), deadline_earlier(deadline, step_deadline));
     }
 }

@@ -7,7 +7,6 @@
 
 /* ---- The mechanism ---- */
 
-
 static int test_create(const struct options *options, enum link_role role, struct link **ret_link);
 
 static int test_offer(struct link *link, struct offer *ret_offer) {
@@ -164,7 +163,9 @@ int raw_connect(void) {
 }
 
 struct hello hello_made(void) {
-    return (struct hello){ .magic = HELLO_MAGIC, .version_least = 1, .version_most = 1, .max_message = 1000, .scheme = "test" };
+    return (struct hello){
+        .magic = HELLO_MAGIC, .version_least = 1, .version_most = 1, .max_message = 1000, .scheme = "test"
+    };
 }
 
 void raw_hello(int fd, const struct hello *hello, const char *offer) {

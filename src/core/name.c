@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 The hawser authors */
 
-/* Taking and giving back a name. Everything that changes a name happens under a flock of its directory, so at most one process
- * at a time is between looking at a name and replacing it. The kernel drops the lock of one that is killed; what such a
- * one leaves is its temporary name, which the next taker removes, and its name, which refuses connections and is
- * renamed over. A name is put in place only once its socket listens: who finds it can connect. */
+/* Taking and giving back a name. Everything that changes a name happens under a flock of its directory, so at most one
+ * process at a time is between looking at a name and replacing it. The kernel drops the lock of one that is killed;
+ * what such a one leaves is its temporary name, which the next taker removes, and its name, which refuses connections
+ * and is renamed over. A name is put in place only once its socket listens: who finds it can connect. */
 
 #include "core/name.h"
 
@@ -79,7 +79,8 @@ static int directory_check(int directory, const char *path) {
     if (error < 0)
         return error_set(error, "cannot look at the directory of \"%s\": %s", path, error_text(error));
     if (status.st_uid != geteuid() && status.st_uid != 0)
-        return error_set(-EACCES, "the directory of \"%s\" belongs to uid %u, you are uid %u", path, status.st_uid, geteuid());
+        return error_set(-EACCES, "the directory of \"%s\" belongs to uid %u, you are uid %u", path, status.st_uid,
+                         geteuid());
     if (status.st_mode & (S_IWGRP | S_IWOTH))
         return error_set(-EACCES, "the directory of \"%s\" can be written by others than its owner", path);
     return 0;
@@ -209,7 +210,8 @@ void name_release(struct name *name) {
     if (!name->taken)
         return;
     name->taken = false;
-    /* Without the lock too, when there are no descriptors or others hold it: better a rare race than a name left behind. */
+    /* Without the lock too, when there are no descriptors or others hold it: better a rare race than a name left
+     * behind. */
     if (directory_open(name->path, &directory) >= 0)
         directory_lock(directory, LOCK_PATIENCE_NS);
     for (unsigned tries = 0; tries < 4; tries++) {
@@ -230,7 +232,8 @@ void name_release(struct name *name) {
 static int refused(const char *path) {
     struct stat status;
     if (path[0] == '/' && sys_fstatat(AT_FDCWD, path, &status, 0) >= 0)
-        return error_set(-EACCES, "permission denied: listener allows uid %u, you are uid %u", status.st_uid, geteuid());
+        return error_set(-EACCES, "permission denied: listener allows uid %u, you are uid %u", status.st_uid,
+                         geteuid());
     return error_set(-EACCES, "permission denied: \"%s\" lies where uid %u may not look", path, geteuid());
 }
 
@@ -257,7 +260,9 @@ int name_connect_socket(const char *path, int type, int64_t deadline, int *ret_f
         if (error == -EACCES || error == -EPERM)
             return refused(path);
         if (error == -EPROTOTYPE)
-            return error_set(-EPROTO, "who listens at \"%s\" speaks another kind of socket: the mechanism is not the listener's", path);
+            return error_set(-EPROTO,
+                             "who listens at \"%s\" speaks another kind of socket: the mechanism is not the listener's",
+                             path);
         if (error != -ENOENT && error != -ECONNREFUSED && error != -EAGAIN)
             return error_set(error, "cannot connect to \"%s\": %s", path, error_text(error));
         if (deadline_passed(deadline))

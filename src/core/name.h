@@ -21,8 +21,8 @@ struct name {
  * /tmp/hawser-UID; made 0700 when missing. -EACCES: owned by another user, or others may write to it. */
 int runtime_directory(char *ret_path, size_t capacity);
 
-/* A place (relative NAME or absolute path) to a full path. Refuses "/" in a relative name, "..", ".", empty, over-long, a leading
- * dot, control characters; for an absolute path a directory that others than its owner and root can write. */
+/* A place (relative NAME or absolute path) to a full path. Refuses "/" in a relative name, "..", ".", empty, over-long,
+ * a leading dot, control characters; for an absolute path a directory that others than its owner and root can write. */
 int name_resolve(const struct address *address, char *ret_path, size_t capacity);
 
 /* Checks the directory of an absolute path: -EACCES with a sentence. */
@@ -31,24 +31,24 @@ int name_check_directory(const char *path);
 /* Bytes of path before its last slash (the slash itself for one in the root). */
 size_t name_directory_length(const char *path);
 
-/* Opens and locks the directory of a path, which must be one that nobody else can write; whoever changes names in it does so
- * between the two. */
+/* Opens and locks the directory of a path, which must be one that nobody else can write; whoever changes names in it
+ * does so between the two. */
 int name_directory_enter(const char *path, int *ret_directory);
 void name_directory_leave(int directory);
 
 /* What a name is called while it is being taken, always under the directory's lock. */
 #define NAME_TEMPORARY ".hawser-new"
 
-/* Takes path for a listening Unix socket of `type` (SOCK_SEQPACKET, SOCK_STREAM): flocks the directory, binds a temporary name beside
- * it, listens, probes the old name (-EADDRINUSE when a live listener answers), renames over it. mode: 0600
- * or 0666. The descriptor is non-blocking; a SOCK_SEQPACKET one has SO_PASSCRED. */
+/* Takes path for a listening Unix socket of `type` (SOCK_SEQPACKET, SOCK_STREAM): flocks the directory, binds a
+ * temporary name beside it, listens, probes the old name (-EADDRINUSE when a live listener answers), renames over it.
+ * mode: 0600 or 0666. The descriptor is non-blocking; a SOCK_SEQPACKET one has SO_PASSCRED. */
 int name_take_socket(const char *path, int type, mode_t mode, struct name *ret_name, int *ret_fd);
 
 /* Unlinks the name if it still is ours, under the lock. */
 void name_release(struct name *name);
 
-/* Connects a non-blocking, close-on-exec Unix socket to path; path[0] == '@' means abstract. Waits for a listener up to the
- * deadline by trying again; -ETIMEDOUT with a sentence, -EAGAIN with DEADLINE_PAST. Does not check who listens. */
+/* Connects a non-blocking, close-on-exec Unix socket to path; path[0] == '@' means abstract. Waits for a listener up to
+ * the deadline by trying again; -ETIMEDOUT with a sentence, -EAGAIN with DEADLINE_PAST. Does not check who listens. */
 int name_connect_socket(const char *path, int type, int64_t deadline, int *ret_fd);
 
 /* Between two tries: sleeps a little longer each time, up to 20 ms, never past the deadline. Begin with NAME_NAP_NS. */

@@ -70,7 +70,8 @@ static void makes_the_runtime_directory(void **state) {
 static void names_cannot_escape(void **state) {
     (void)state;
     expect_refused("test://", -EINVAL, "expected a name at character 8 (its end)");
-    expect_refused("test://a/b", -EINVAL, "not allowed in a name; an absolute path begins with one at character 9 (\"/b\")");
+    expect_refused("test://a/b", -EINVAL,
+                   "not allowed in a name; an absolute path begins with one at character 9 (\"/b\")");
     expect_refused("test://../x", -EINVAL, "at character 8");
     expect_refused("test://..", -EINVAL, "must not begin with a dot at character 8");
     expect_refused("test://.hidden", -EINVAL, "must not begin with a dot");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 The hawser authors */
 
-/* One table of options serves both ways of giving one: a member of hawser_options and a word of the query. Each value is
- * checked by the same rule, so that neither way allows what the other refuses. */
+/* One table of options serves both ways of giving one: a member of hawser_options and a word of the query. Each value
+ * is checked by the same rule, so that neither way allows what the other refuses. */
 
 #include "core/options.h"
 
@@ -22,7 +22,7 @@ struct rule {
     enum kind kind;
     unsigned from, to; /* where in hawser_options, where in struct options */
     uint64_t least, most, fallback;
-    bool power; /* of two */
+    bool power;           /* of two */
     const char *words[4]; /* the value is the word's index plus 1 */
     const char *expected;
 };
@@ -35,24 +35,38 @@ struct rule {
 #define GIB (UINT64_C(1) << 30)
 
 static const struct rule rules[] = {
-    { "max_message", KIND_SIZE, FROM(max_message), TO(max_message), 1, (UINT64_C(1) << 56) - 1, 64 * MIB, .expected = "expected a size of 1 to 2^56-1 bytes" },
-    { "read_ahead", KIND_SIZE, FROM(read_ahead), TO(read_ahead), 4 * KIB, GIB, MIB, .expected = "expected a size of 4K to 1G" },
-    { "ring", KIND_SIZE, FROM(ring), TO(ring), 4 * KIB, GIB, 256 * KIB, .power = true, .expected = "expected a power of two of 4K to 1G" },
-    { "pool", KIND_SIZE, FROM(pool), TO(pool), 4 * KIB, 1024 * GIB, 64 * MIB, .expected = "expected a size of 4K to 1024G" },
+    { "max_message", KIND_SIZE, FROM(max_message), TO(max_message), 1, (UINT64_C(1) << 56) - 1, 64 * MIB,
+      .expected = "expected a size of 1 to 2^56-1 bytes" },
+    { "read_ahead", KIND_SIZE, FROM(read_ahead), TO(read_ahead), 4 * KIB, GIB, MIB,
+      .expected = "expected a size of 4K to 1G" },
+    { "ring", KIND_SIZE, FROM(ring), TO(ring), 4 * KIB, GIB, 256 * KIB, .power = true,
+      .expected = "expected a power of two of 4K to 1G" },
+    { "pool", KIND_SIZE, FROM(pool), TO(pool), 4 * KIB, 1024 * GIB, 64 * MIB,
+      .expected = "expected a size of 4K to 1024G" },
     { "buffer", KIND_SIZE, FROM(buffer), TO(buffer), 1, GIB, 0, .expected = "expected a size of 1 to 1G" },
     { "depth", KIND_COUNT, FROM(depth), TO(depth), 1, 65536, 0, .expected = "expected a number of 1 to 65536" },
     { "packet", KIND_COUNT, FROM(packet), TO(packet), 32, 16 * MIB, 0, .expected = "expected a size of 32 to 16M" },
-    { "linger", KIND_TIME, FROM(linger_ns), TO(linger_ns), 0, INT64_MAX, 1000000000, .expected = "expected a time like 1s, or 0" },
-    { "hello_timeout", KIND_TIME, FROM(hello_ns), TO(hello_ns), 1, INT64_MAX, 2000000000, .expected = "expected a time like 2s, more than 0" },
-    { "wait", KIND_WORD, FROM(wait), TO(wait), 0, 0, HAWSER_WAIT_ADAPTIVE, .words = { "adaptive", "spin", "block" }, .expected = "expected adaptive, spin or block" },
-    { "threads", KIND_WORD, FROM(threads), TO(threads), 0, 0, HAWSER_THREADS_TWO, .words = { "two", "many" }, .expected = "expected two or many" },
-    { "wire", KIND_WORD, FROM(wire), TO(wire), 0, 0, HAWSER_WIRE_DEFAULT, .words = { "native", "sp" }, .expected = "expected native or sp" },
-    { "framing", KIND_WORD, FROM(framing), TO(framing), 0, 0, HAWSER_FRAMING_DEFAULT, .words = { "line", "none" }, .expected = "expected line or none" },
-    { "watch", KIND_SWITCH, FROM(watch), TO(watch), 0, 0, HAWSER_YES, .words = { "yes", "no" }, .expected = "expected yes or no" },
-    { "stable", KIND_SWITCH, FROM(stable), TO(stable), 0, 0, HAWSER_NO, .words = { "yes", "no" }, .expected = "expected yes or no" },
+    { "linger", KIND_TIME, FROM(linger_ns), TO(linger_ns), 0, INT64_MAX, 1000000000,
+      .expected = "expected a time like 1s, or 0" },
+    { "hello_timeout", KIND_TIME, FROM(hello_ns), TO(hello_ns), 1, INT64_MAX, 2000000000,
+      .expected = "expected a time like 2s, more than 0" },
+    { "wait", KIND_WORD, FROM(wait), TO(wait), 0, 0, HAWSER_WAIT_ADAPTIVE, .words = { "adaptive", "spin", "block" },
+      .expected = "expected adaptive, spin or block" },
+    { "threads", KIND_WORD, FROM(threads), TO(threads), 0, 0, HAWSER_THREADS_TWO, .words = { "two", "many" },
+      .expected = "expected two or many" },
+    { "wire", KIND_WORD, FROM(wire), TO(wire), 0, 0, HAWSER_WIRE_DEFAULT, .words = { "native", "sp" },
+      .expected = "expected native or sp" },
+    { "framing", KIND_WORD, FROM(framing), TO(framing), 0, 0, HAWSER_FRAMING_DEFAULT, .words = { "line", "none" },
+      .expected = "expected line or none" },
+    { "watch", KIND_SWITCH, FROM(watch), TO(watch), 0, 0, HAWSER_YES, .words = { "yes", "no" },
+      .expected = "expected yes or no" },
+    { "stable", KIND_SWITCH, FROM(stable), TO(stable), 0, 0, HAWSER_NO, .words = { "yes", "no" },
+      .expected = "expected yes or no" },
     { "barrier", KIND_SWITCH, NOWHERE, TO(fence), 0, 0, HAWSER_NO, .words = { "fence" }, .expected = "expected fence" },
-    { "users", KIND_USERS, FROM(users), TO(users), 1, IDS_MAX, 0, .expected = "expected users: names or ids with commas between, or any" },
-    { "groups", KIND_GROUPS, FROM(groups), TO(groups), 1, IDS_MAX, 0, .expected = "expected groups: names or ids with commas between, or any" },
+    { "users", KIND_USERS, FROM(users), TO(users), 1, IDS_MAX, 0,
+      .expected = "expected users: names or ids with commas between, or any" },
+    { "groups", KIND_GROUPS, FROM(groups), TO(groups), 1, IDS_MAX, 0,
+      .expected = "expected groups: names or ids with commas between, or any" },
     { "peer", KIND_PEER, FROM(peer), TO(peer), 1, 1, 0, .expected = "expected one user: a name, an id, or any" },
 };
 
@@ -84,7 +98,8 @@ static int place_word(const struct rule *rule, uint32_t value, struct options *o
     return 0;
 }
 
-static int place_ids(const struct rule *rule, const char *text, size_t length, struct options *options, size_t *ret_bad) {
+static int place_ids(const struct rule *rule, const char *text, size_t length, struct options *options,
+                     size_t *ret_bad) {
     struct id_list list;
     int error = ids_parse(text, length, rule->kind == KIND_GROUPS, (unsigned)rule->most, &list, ret_bad);
     if (error)
@@ -157,7 +172,8 @@ static int check_struct(const hawser_options *given) {
             return error_note(-EINVAL, "hawser_options: a reserved member is not 0");
     for (size_t i = sizeof *given; i < given->struct_size; i++)
         if (((const char *)given)[i])
-            return error_note(-EINVAL, "hawser_options: an option is set that this version of the library does not know");
+            return error_note(-EINVAL,
+                              "hawser_options: an option is set that this version of the library does not know");
     return 0;
 }
 
@@ -180,7 +196,8 @@ static uint32_t find_word(const struct rule *rule, const char *text, size_t leng
     return UINT32_MAX;
 }
 
-static int read_value(const struct rule *rule, const char *text, size_t length, struct options *options, size_t *ret_bad) {
+static int read_value(const struct rule *rule, const char *text, size_t length, struct options *options,
+                      size_t *ret_bad) {
     uint64_t size;
     int64_t time;
     switch (rule->kind) {
@@ -204,7 +221,8 @@ static const struct rule *find_rule(const char *name, size_t length) {
     return NULL;
 }
 
-static int apply_pair(const struct address *address, unsigned at, unsigned length, struct options *options, uint32_t *seen) {
+static int apply_pair(const struct address *address, unsigned at, unsigned length, struct options *options,
+                      uint32_t *seen) {
     const char *text = address->text + at;
     unsigned name = (unsigned)strcspn(text, "=&");
     const struct rule *rule = find_rule(text, name);

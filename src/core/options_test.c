@@ -84,9 +84,11 @@ static void reads_every_word(void **state) {
     (void)state;
     struct options options;
     assert_int_equal(resolve(NULL,
-                             "max_message=1&read_ahead=4K&pool=1M&buffer=64K&depth=3&packet=1K&linger=0&hello_timeout=50ms&threads=many&"
+                             "max_message=1&read_ahead=4K&pool=1M&buffer=64K&depth=3&packet=1K&linger=0&"
+                             "hello_timeout=50ms&threads=many&"
                              "wire=sp&framing=none&watch=no&stable=yes&barrier=fence&groups=any&peer=root",
-                             &options), 0);
+                             &options),
+                     0);
     assert_int_equal(options.max_message, 1);
     assert_int_equal(options.packet, 1024);
     assert_int_equal(options.linger_ns, 0);
@@ -181,12 +183,9 @@ static void finds_ids_by_name(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fills_defaults_in),
-        cmocka_unit_test(the_query_wins),
-        cmocka_unit_test(reads_every_word),
-        cmocka_unit_test(points_into_the_query),
-        cmocka_unit_test(names_the_member),
-        cmocka_unit_test(knows_only_its_own_struct),
+        cmocka_unit_test(fills_defaults_in), cmocka_unit_test(the_query_wins),
+        cmocka_unit_test(reads_every_word),  cmocka_unit_test(points_into_the_query),
+        cmocka_unit_test(names_the_member),  cmocka_unit_test(knows_only_its_own_struct),
         cmocka_unit_test(finds_ids_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

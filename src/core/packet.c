@@ -55,7 +55,8 @@ static void take_fds(const struct cmsghdr *header, struct packet *packet) {
 
 /* CMSG_NXTHDR, but that musl's mixes signs. */
 static struct cmsghdr *next_header(const struct msghdr *message, struct cmsghdr *header) {
-    char *next = (char *)header + CMSG_ALIGN(header->cmsg_len), *end = (char *)message->msg_control + message->msg_controllen;
+    char *next = (char *)header + CMSG_ALIGN(header->cmsg_len),
+         *end = (char *)message->msg_control + message->msg_controllen;
     bool room = next < end && (size_t)(end - next) >= sizeof *header;
     return room ? (struct cmsghdr *)(void *)next : NULL;
 }
@@ -92,7 +93,9 @@ int packet_receive(int fd, bool peek, struct packet *ret_packet) {
     union control control;
     struct packet *packet = ret_packet;
     struct iovec vector[2] = { { &packet->note, sizeof packet->note }, { packet->data, sizeof packet->data } };
-    struct msghdr message = { .msg_iov = vector, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof control };
+    struct msghdr message = {
+        .msg_iov = vector, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof control
+    };
     packet->n_fds = 0;
     packet->pid = -1;
     packet->uid = (uid_t)-1;

@@ -2,7 +2,8 @@
  * Copyright (c) 2026 The hawser authors */
 #pragma once
 
-/* One packet on a rendezvous socket: a note, its data, descriptors, and the sender's credentials by the kernel's word. */
+/* One packet on a rendezvous socket: a note, its data, descriptors, and the sender's credentials by the kernel's word.
+ */
 
 #include "core/peer.h"
 
@@ -30,6 +31,7 @@ void packet_close(struct packet *packet);
 /* Moves data from `skip` on, and the descriptors, into an offer: -EPROTO without a sentence when it does not fit. */
 int packet_offer(struct packet *packet, size_t skip, struct offer *ret_offer);
 
-/* Sends without waiting: 0, -EAGAIN (socket full), -EPIPE, -ENOMEM, -ETOOMANYREFS. Both data may be NULL with size 0. */
+/* Sends without waiting: 0, -EAGAIN (socket full), -EPIPE, -ENOMEM, -ETOOMANYREFS. Both data may be NULL with size 0.
+ */
 int packet_send(int fd, const struct note *note, const void *head, size_t head_size, const void *data, size_t size,
                 const int *fds, unsigned n_fds);

@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define NOTES_AT_ONCE 64 /* a peer that never stops sending notes must not keep us here */
+#define NOTES_AT_ONCE 64      /* a peer that never stops sending notes must not keep us here */
 #define DRAINS_OF_THE_DEAD 16 /* more than any socket's buffer holds */
 #define TRIES 4
 
@@ -104,8 +104,8 @@ static void take_note(struct link *link, struct packet *packet) {
     link_news(link);
 }
 
-/* Takes the packet off that was just peeked at; descriptors that came with it stay in the kernel and die there. Whatever fails
- * is tried again: a note must not be acted on twice. */
+/* Takes the packet off that was just peeked at; descriptors that came with it stay in the kernel and die there.
+ * Whatever fails is tried again: a note must not be acted on twice. */
 static enum drained discard(int fd) {
     for (unsigned tries = 0; tries < TRIES; tries++)
         if (sys_recv(fd, NULL, 0, MSG_DONTWAIT) >= 0)
@@ -130,7 +130,8 @@ static enum drained look_ahead(int fd, struct note *ret_note) {
     return DRAINED_EMPTY;
 }
 
-/* With descriptors: they are duplicated by a peek first, so that the note can stay where it is if there are none free. */
+/* With descriptors: they are duplicated by a peek first, so that the note can stay where it is if there are none free.
+ */
 static enum drained drain_rich(struct link *link) {
     struct packet packet;
     int error = packet_receive(link->peer.socket, true, &packet);
@@ -229,7 +230,8 @@ int peer_glance(struct link *link, int64_t *looked_ns) {
     const struct peer *peer = &link->peer;
     int64_t now_ns = clock_now();
     if (now_ns - *looked_ns >= GLANCE_NS && !load_relaxed(&peer->gone)) {
-        struct pollfd fds[2] = { { .fd = peer->socket, .events = POLLRDHUP }, { .fd = known_pidfd(peer), .events = POLLIN } };
+        struct pollfd fds[2] = { { .fd = peer->socket, .events = POLLRDHUP },
+                                 { .fd = known_pidfd(peer), .events = POLLIN } };
         *looked_ns = now_ns;
         if (sys_ppoll(fds, 2, &at_once, NULL) > 0)
             peer_look(link);
@@ -250,7 +252,8 @@ int peer_adopt(struct peer *peer, int *fd) {
     return 0;
 }
 
-int peer_note(struct peer *peer, uint32_t type, uint64_t value, const void *data, size_t size, const int *fds, unsigned n) {
+int peer_note(struct peer *peer, uint32_t type, uint64_t value, const void *data, size_t size, const int *fds,
+              unsigned n) {
     struct note note = { .type = type, .value = value };
     if (peer->socket < 0)
         return -EPIPE;

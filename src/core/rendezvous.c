@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 The hawser authors */
 
-/* Two processes meet: rendezvous.h draws the round trip. Until the credentials of the other end are checked nothing of ours is
- * sent and nothing of its is received; until its hello is checked no mechanism sees it. */
+/* Two processes meet: rendezvous.h draws the round trip. Until the credentials of the other end are checked nothing of
+ * ours is sent and nothing of its is received; until its hello is checked no mechanism sees it. */
 
 #include "core/rendezvous.h"
 
@@ -14,7 +14,8 @@
 #include <errno.h>
 #include <string.h>
 
-_Static_assert(sizeof(struct hello) == 40 && sizeof(struct note) == 16, "both cross between processes of different builds");
+_Static_assert(sizeof(struct hello) == 40 && sizeof(struct note) == 16,
+               "both cross between processes of different builds");
 
 /* ---- Hellos ---- */
 
@@ -55,8 +56,8 @@ static int check_hello(const struct transport *transport, const struct hello *he
     if (hello->magic != HELLO_MAGIC)
         return error_set(-EPROTO, "no hawser hello: it begins with %08x", hello->magic);
     if (hello->version_least > HELLO_VERSION || hello->version_most < HELLO_VERSION)
-        return error_set(-EPROTO, "one end speaks version %d of the protocol, the other %u to %u", HELLO_VERSION, hello->version_least,
-                         hello->version_most);
+        return error_set(-EPROTO, "one end speaks version %d of the protocol, the other %u to %u", HELLO_VERSION,
+                         hello->version_least, hello->version_most);
     if (hello->max_message == 0 || hello->max_message >= UINT64_C(1) << 56)
         return error_set(-EPROTO, "the hello's max_message is %llu", (unsigned long long)hello->max_message);
     if (hello->offer_size != offer_size)
@@ -65,12 +66,14 @@ static int check_hello(const struct transport *transport, const struct hello *he
 }
 
 /* A packet that should be a hello, checked. */
-static int read_hello(const struct transport *transport, struct packet *packet, struct hello *ret_hello, struct offer *ret_offer) {
+static int read_hello(const struct transport *transport, struct packet *packet, struct hello *ret_hello,
+                      struct offer *ret_offer) {
     struct hello hello;
     if (packet->note.type != NOTE_HELLO)
         return error_set(-EPROTO, "expected a hello, got a note of type %u", packet->note.type);
     if (packet->size < sizeof hello || packet->size > sizeof hello + OFFER_DATA)
-        return error_set(-EPROTO, "a hello of %zu bytes, expected %zu to %zu", packet->size, sizeof hello, sizeof hello + OFFER_DATA);
+        return error_set(-EPROTO, "a hello of %zu bytes, expected %zu to %zu", packet->size, sizeof hello,
+                         sizeof hello + OFFER_DATA);
     if (packet->starved)
         return error_note(-EMFILE, "no descriptors left for those of a hello; raise RLIMIT_NOFILE");
     memcpy(&hello, packet->data, sizeof hello);
@@ -94,7 +97,8 @@ static int meet(struct link *link, const struct hello *hello, struct offer *offe
 void rendezvous_refuse(int fd, int error) {
     struct note note = { .type = NOTE_REFUSE, .value = (uint64_t)-error };
     const char *sentence = error_sentence();
-    packet_send(fd, &note, NULL, 0, sentence, strnlen(sentence, OFFER_DATA), NULL, 0); /* who does not hear it sees the hang-up */
+    packet_send(fd, &note, NULL, 0, sentence, strnlen(sentence, OFFER_DATA), NULL,
+                0); /* who does not hear it sees the hang-up */
 }
 
 void rendezvous_sentence(const struct packet *packet, char *ret_sentence, size_t capacity) {
@@ -135,7 +139,8 @@ int rendezvous_listen(struct hawser_listener *listener) {
     if (error)
         return error;
     listener->local = true;
-    snprintf(listener->bound, sizeof listener->bound, "%.8s://%.240s", listener->transport->scheme, listener->address.place);
+    snprintf(listener->bound, sizeof listener->bound, "%.8s://%.240s", listener->transport->scheme,
+             listener->address.place);
     return 0;
 }
 
@@ -230,7 +235,8 @@ static int exchange_hellos(struct link *link, int64_t deadline, uid_t uid, gid_t
 }
 
 /* One try. -EAGAIN, with a sentence: another may do better. */
-static int attempt(const struct address *address, const struct options *options, int64_t deadline, struct link **ret_link) {
+static int attempt(const struct address *address, const struct options *options, int64_t deadline,
+                   struct link **ret_link) {
     char path[sizeof(((struct name *)0)->path)];
     struct link *link;
     cleanup_fd fd = -1;
@@ -257,7 +263,8 @@ static int attempt(const struct address *address, const struct options *options,
     return error;
 }
 
-int rendezvous_connect(const struct address *address, const struct options *options, int64_t deadline, struct link **ret_link) {
+int rendezvous_connect(const struct address *address, const struct options *options, int64_t deadline,
+                       struct link **ret_link) {
     int64_t nap_ns = NAME_NAP_NS;
     for (;;) {
         int error = attempt(address, options, deadline, ret_link);
@@ -288,7 +295,8 @@ static int pair_sockets(int *ret_fds) {
     return 0;
 }
 
-int rendezvous_pair(const struct transport *self, const struct options *options, struct link **ret_a, struct link **ret_b) {
+int rendezvous_pair(const struct transport *self, const struct options *options, struct link **ret_a,
+                    struct link **ret_b) {
     struct link *links[2] = { NULL, NULL };
     int fds[2];
     int error = pair_sockets(fds);

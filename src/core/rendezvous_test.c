@@ -47,7 +47,8 @@ static void last_notes_are_read_before_the_end(void **state) {
     client_join(&client);
     for (uint64_t i = 1; i <= 100; i++)
         assert_int_equal(peer_note(&client.channel->link->peer, NOTE_ACK, i, NULL, 0, NULL, 0), 0);
-    peer_note(&channel->link->peer, NOTE_ACK, 1, NULL, 0, NULL, 0); /* unread when it closes: the kernel then says ECONNRESET */
+    peer_note(&channel->link->peer, NOTE_ACK, 1, NULL, 0, NULL,
+              0); /* unread when it closes: the kernel then says ECONNRESET */
     hawser_close(client.channel);
     assert_int_equal(peer_look(channel->link), 1);
     assert_int_equal(channel->link->peer.acked, 100);
@@ -58,7 +59,11 @@ static void last_notes_are_read_before_the_end(void **state) {
 
 static void malformed_notes_break_their_link(void **state) {
     (void)state;
-    static const struct note bad[] = { { .type = 0 }, { .type = 9 }, { .type = NOTE_HELLO }, { .type = NOTE_REFUSE }, { .type = NOTE_OWN, .value = 666 } };
+    static const struct note bad[] = { { .type = 0 },
+                                       { .type = 9 },
+                                       { .type = NOTE_HELLO },
+                                       { .type = NOTE_REFUSE },
+                                       { .type = NOTE_OWN, .value = 666 } };
     hawser_listener *listener = listen_at("test://a");
     for (unsigned i = 0; i <= sizeof bad / sizeof bad[0]; i++) {
         struct client client;
@@ -122,7 +127,9 @@ static void crowds_of_descriptors_are_closed(void **state) {
     struct note note = { .type = NOTE_OWN };
     struct iovec vector = { &note, sizeof note };
     char control[CMSG_SPACE(sizeof fds)] = { 0 };
-    struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+    };
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     for (unsigned i = 0; i < 100; i++)
         fds[i] = fd;
@@ -287,12 +294,14 @@ static void the_connecting_end_checks_too(void **state) {
     struct answer answer = { .note = { .type = NOTE_HELLO }, .u.hello = hello_made() };
     size_t size = sizeof answer.note + sizeof answer.u.hello;
     answer.u.hello.version_least = answer.u.hello.version_most = 3;
-    connect_to_impostor(&answer, size, -EPROTO, "connect test://a: one end speaks version 1 of the protocol, the other 3 to 3");
+    connect_to_impostor(&answer, size, -EPROTO,
+                        "connect test://a: one end speaks version 1 of the protocol, the other 3 to 3");
     connect_to_impostor("garbage", 7, -EPROTO, "connect test://a: listener is no hawser listener: a note of 7 bytes");
     answer.note.type = NOTE_RING;
     connect_to_impostor(&answer, size, -EPROTO, "expected a hello, got a note of type 3");
     answer = (struct answer){ .note = { .type = NOTE_REFUSE, .value = EACCES }, .u.text = "you \033[31mhere?" };
-    connect_to_impostor(&answer, sizeof answer.note + 14, -EACCES, "connect test://a: permission denied: you ?[31mhere?");
+    connect_to_impostor(&answer, sizeof answer.note + 14, -EACCES,
+                        "connect test://a: permission denied: you ?[31mhere?");
     answer.note.value = 12345678;
     connect_to_impostor(&answer, sizeof answer.note + 14, -EPROTO, "listener refused");
 }
@@ -439,7 +448,9 @@ static void squatted_names_are_not_trusted(void **state) {
     assert_int_equal(read(told[0], &byte, 1), 1);
     close(told[0]);
     assert_int_equal(hawser_connect(address, NULL, INT64_C(5000000000), &channel), -EACCES);
-    assert_non_null(strstr(hawser_explain(), "permission denied: listener runs as uid 1001, you are uid 0 and expect your own user or root"));
+    assert_non_null(
+        strstr(hawser_explain(),
+               "permission denied: listener runs as uid 1001, you are uid 0 and expect your own user or root"));
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     assert_int_equal(unlink(path), 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 The hawser authors */
 
-/* Where names lie, and which names may lie there. A relative name cannot leave RUNTIME: it holds no slash, and RUNTIME is a
- * directory of our own user that nobody else can write. */
+/* Where names lie, and which names may lie there. A relative name cannot leave RUNTIME: it holds no slash, and RUNTIME
+ * is a directory of our own user that nobody else can write. */
 
 #include "base/error.h"
 #include "base/sys.h"
@@ -26,9 +26,11 @@ static int directory_choose(char *path, size_t capacity) {
     else
         n = snprintf(path, capacity, "/tmp/hawser-%u", uid);
     if ((size_t)n >= capacity)
-        return error_set(-ENAMETOOLONG, "the runtime directory's path is over-long: %d bytes of at most %zu", n, capacity - 1);
+        return error_set(-ENAMETOOLONG, "the runtime directory's path is over-long: %d bytes of at most %zu", n,
+                         capacity - 1);
     if (path[0] != '/')
-        return error_set(-EINVAL, "the runtime directory \"%s\" is no absolute path; set HAWSER_RUNTIME_DIR to one", path);
+        return error_set(-EINVAL, "the runtime directory \"%s\" is no absolute path; set HAWSER_RUNTIME_DIR to one",
+                         path);
     return 0;
 }
 
@@ -52,8 +54,10 @@ int runtime_directory(char *ret_path, size_t capacity) {
     if (!S_ISDIR(status.st_mode))
         return error_set(-EACCES, "the runtime directory \"%s\" is no directory; remove it", path);
     if (status.st_uid != geteuid())
-        return error_set(-EACCES, "the runtime directory \"%s\" belongs to uid %u, you are uid %u; set HAWSER_RUNTIME_DIR to one of your own",
-                         path, status.st_uid, geteuid());
+        return error_set(
+            -EACCES,
+            "the runtime directory \"%s\" belongs to uid %u, you are uid %u; set HAWSER_RUNTIME_DIR to one of your own",
+            path, status.st_uid, geteuid());
     if (status.st_mode & (S_IWGRP | S_IWOTH))
         return error_set(-EACCES, "the runtime directory \"%s\" can be written by others; chmod it to 0700", path);
     memcpy(ret_path, path, strlen(path) + 1);
@@ -79,7 +83,8 @@ int name_check_directory(const char *path) {
     if (!S_ISDIR(status.st_mode))
         return error_set(-ENOTDIR, "\"%s\" is no directory", directory);
     if (status.st_mode & (S_IWGRP | S_IWOTH))
-        return error_set(-EACCES, "the directory \"%s\" can be written by others than its owner, so anybody could take the name",
+        return error_set(-EACCES,
+                         "the directory \"%s\" can be written by others than its owner, so anybody could take the name",
                          directory);
     return 0;
 }
@@ -128,8 +133,10 @@ int name_resolve(const struct address *address, char *ret_path, size_t capacity)
         return error;
     int n = absolute ? snprintf(path, sizeof path, "%s", address->place)
                      : snprintf(path, sizeof path, "%s/%s", directory, address->place);
-    if ((size_t)n >= sizeof path || (size_t)n >= capacity || name_directory_length(path) + sizeof NAME_TEMPORARY >= sizeof path)
-        return error_set(-ENAMETOOLONG, "address \"%s\": the path of the name is over-long: it has %d bytes, a socket's at most %zu",
+    if ((size_t)n >= sizeof path || (size_t)n >= capacity ||
+        name_directory_length(path) + sizeof NAME_TEMPORARY >= sizeof path)
+        return error_set(-ENAMETOOLONG,
+                         "address \"%s\": the path of the name is over-long: it has %d bytes, a socket's at most %zu",
                          address->text, n, sizeof path - 1);
     error = absolute ? name_check_directory(path) : 0;
     if (!error)
