@@ -15,3 +15,6 @@ uint32_t process_self(void);
 /* Can this thread and process `pid` run on two CPUs at once, as their affinities stand? 1; 0: both may use the same single
  * CPU only; -1: not known (no such pid, or pid is not positive). Two system calls. */
 int process_apart(pid_t pid);
+
+/* The CPU this thread runs on, or -1. */
+int process_cpu(void);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/process.h"
 #include "core/wire.h"
 
 #include <errno.h>
@@ -341,6 +342,18 @@ static int tcp_pair(const struct transport *self, const struct options *options,
     return r;
 }
 
+/* Nobody tells a TCP peer's pid. But over loopback a segment is received on the CPU that sent it (its softirq runs there), so a
+ * thread bound to one CPU learns from SO_INCOMING_CPU whether its peer shares it. With a network card between, the answer is
+ * the card's interrupt's CPU: then not to spin where that shares ours is right as well. */
+static int tcp_apart(struct link *link) {
+    int apart = process_apart(-1), cpu = -1;
+    socklen_t length = sizeof cpu;
+    if (apart >= 0 || sys_getsockopt(stream_of(link)->read_fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, &length) < 0 || cpu < 0)
+        return apart;
+    int own = process_cpu();
+    return own < 0 ? -1 : cpu != own;
+}
+
 static int tcp_begin(struct link *link) { return wire_begin(&tcp_wire, link); }
 
 static int tcp_unpack(const struct options *options, struct offer *offer, struct link **ret_link) {
@@ -398,6 +411,7 @@ const struct transport transport_tcp = {
     .capabilities = HAWSER_CAN_TWO_WAY | HAWSER_CAN_SYNC | HAWSER_CAN_REMOTE | HAWSER_CAN_PAIR | HAWSER_CAN_GOODBYE |
                     HAWSER_CAN_ORDERED,
     .halves_meet = true,
+    .apart = tcp_apart,
     .dear = true,
     .listen = tcp_listen,
     .greet = tcp_greet,
