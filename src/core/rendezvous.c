@@ -68,7 +68,7 @@ static int check_hello(const struct transport *transport, const struct hello *he
 /* A packet that should be a hello, checked. */
 static int read_hello(const struct transport *transport, struct packet *packet, struct hello *ret_hello,
                       struct offer *ret_offer) {
-    struct hello hello;
+    struct hello hello = { 0 };
     if (packet->note.type != NOTE_HELLO)
         return error_set(-EPROTO, "expected a hello, got a note of type %u", packet->note.type);
     if (packet->size < sizeof hello || packet->size > sizeof hello + OFFER_DATA)
@@ -169,7 +169,7 @@ static int welcome(struct hawser_listener *listener, struct pending *pending, co
 
 int rendezvous_greet(struct hawser_listener *listener, struct pending *pending, struct link **ret_link) {
     struct packet packet;
-    struct hello hello;
+    struct hello hello = { 0 };
     struct offer offer = { 0 };
     int error = packet_receive(pending->fd, false, &packet);
     if (error == -EAGAIN || error == -EPIPE)
@@ -204,7 +204,7 @@ static int await_packet(int fd, int64_t deadline, struct packet *packet) {
 }
 
 static int read_answer(struct link *link, struct packet *packet, uid_t uid, gid_t gid) {
-    struct hello hello;
+    struct hello hello = { 0 };
     struct offer offer = { 0 };
     if (packet->note.type == NOTE_REFUSE)
         return read_refusal(packet);
@@ -331,7 +331,7 @@ int rendezvous_begin(struct link *link) {
 }
 
 int rendezvous_hello(struct link *link, struct packet *packet) {
-    struct hello hello;
+    struct hello hello = { 0 };
     struct offer offer = { 0 };
     if (link->role != LINK_PAIR || load_acquire(&link->peer.known)) /* pairs with peer_know, for the last drainer's */
         return link_break(link, "a second hello");

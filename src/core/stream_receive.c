@@ -151,7 +151,7 @@ static int act(struct stream *stream, const struct frame *frame) {
 }
 
 static int next_frame(struct stream *stream) {
-    struct frame frame;
+    struct frame frame = { 0 };
     int r = frame_read(stream, 0, &frame);
     if (r < 0)
         return r;

@@ -234,7 +234,7 @@ static int scan(struct stream *stream) {
     struct stream_receiving *receiving = &stream->receiving;
     size_t offset = scan_start(receiving);
     while (offset <= unread(receiving)) {
-        struct frame frame;
+        struct frame frame = { 0 };
         int r = frame_read(stream, offset, &frame);
         if (r == 0 && frame.kind > FRAME_DATA_FDS)
             r = scan_frame(stream, offset, &frame);

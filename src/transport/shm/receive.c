@@ -244,7 +244,7 @@ static int open_message(struct shm_link *shm, const struct incoming *incoming, i
 static int recv_other(struct shm_link *shm, const struct incoming *incoming, void *buffer, struct received_descriptors *fds) {
     struct shm_receiver *receiver = &shm->receiver;
     struct memory memory = { 0 };
-    const uint8_t *data;
+    const uint8_t *data = NULL;
     int r = open_message(shm, incoming, fds ? fds->fds : NULL, &memory, &data);
     if (r < 0)
         return r;
@@ -314,7 +314,7 @@ static int take_kept(struct shm_link *shm, const struct incoming *incoming, haws
     if (!own && !(kept.copy = memory_resize(NULL, (size_t)incoming->size)))
         return error_set(-ENOMEM, "take: no memory for a copy of %llu bytes", (unsigned long long)incoming->size);
     if (own) {
-        const uint8_t *data;
+        const uint8_t *data = NULL;
         r = open_message(shm, incoming, NULL, &kept.memory, &data);
         if (r == 0)
             ring_consume(&receiver->ring, &incoming->record);
@@ -332,7 +332,7 @@ static int take_kept(struct shm_link *shm, const struct incoming *incoming, haws
 }
 
 static int take_pool(struct shm_link *shm, const struct incoming *incoming, hawser_message *ret_message) {
-    const uint8_t *data;
+    const uint8_t *data = NULL;
     int r = open_message(shm, incoming, NULL, NULL, &data);
     if (r < 0)
         return r;

@@ -171,7 +171,7 @@ static int sysv_offer(struct link *link, struct offer *ret_offer) {
 }
 
 static int offer_check(const struct offer *offer, unsigned n_fds, struct sysv_offer *ret_data) {
-    struct sysv_offer data;
+    struct sysv_offer data = { 0 };
     if (offer->size != sizeof data || offer->n_fds != n_fds)
         return error_set(-EPROTO, "a hello of %zu bytes and %u descriptors where sysv has %zu and %u", offer->size, offer->n_fds,
                          sizeof data, n_fds);
@@ -202,7 +202,7 @@ static int meet_queues(struct sysv_link *sysv, const struct sysv_offer *data, st
 static int sysv_meet(struct link *link, struct offer *offer) {
     struct sysv_link *sysv = sysv_of(link);
     bool connects = link->role == LINK_CONNECT;
-    struct sysv_offer data;
+    struct sysv_offer data = { 0 };
     int r = offer_check(offer, connects ? 2 : 1, &data);
     if (r < 0)
         return r;
@@ -240,7 +240,7 @@ static int unpack_queues(struct sysv_link *sysv, const struct sysv_offer *data, 
 }
 
 static int sysv_unpack(const struct options *options, struct offer *offer, struct link **ret_link) {
-    struct sysv_offer data;
+    struct sysv_offer data = { 0 };
     struct link *link = NULL;
     int r = offer_check(offer, 2, &data);
     if (r == 0)
