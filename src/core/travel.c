@@ -163,6 +163,16 @@ static int unpack(const hawser_options *given, const struct travel *travel, stru
     return r < 0 ? r : transport->unpack(&options, offer, ret_link);
 }
 
+/* Takes the message off, which copies of the descriptor still hold: of several that adopt, one gets it. */
+static int carrier_empty(int fd) {
+    char byte; /* the rest is cut off, and the descriptors with it; 0 is the end, as it was taken before */
+    ssize_t got;
+    do
+        got = sys_recv(fd, &byte, 1, MSG_DONTWAIT);
+    while (got == -EINTR);
+    return got > 0 ? 0 : error_set(-EPROTO, "adopt: descriptor %d holds no channel: it was adopted before", fd);
+}
+
 /* Peeks first: until the channel stands, the message stays in the carrier and adopting can be tried again. */
 HAWSER_PUBLIC int hawser_adopt(int fd, const hawser_options *given, hawser_channel **ret_channel) {
     struct travel travel;
@@ -179,11 +189,18 @@ HAWSER_PUBLIC int hawser_adopt(int fd, const hawser_options *given, hawser_chann
     offer_close(&offer);
     if (r < 0)
         return r;
-    r = channel_new(link, ret_channel);
+    struct hawser_channel *channel;
+    r = channel_new(link, &channel);
     if (r < 0) {
         link->transport->close(link, false);
         return r;
     }
+    r = carrier_empty(fd);
+    if (r < 0) {
+        hawser_close(channel);
+        return r;
+    }
     sys_close(fd);
+    *ret_channel = channel;
     return 0;
 }
