@@ -120,10 +120,14 @@ static int check_peer_memory(int fd, uint64_t minimum, uint64_t maximum, int sta
                          (unsigned long long)maximum);
     int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | (stable ? F_SEAL_WRITE : 0);
     int seals = sys_fcntl(fd, F_GET_SEALS, 0); /* -EINVAL: not a memfd */
+    if (seals < 0 && seals != -EINVAL)
+        return error_set(seals, "inspect the peer's memory: %s", error_text(seals));
     if (seals < 0 || (seals & wanted) != wanted || !(seals & (F_SEAL_FUTURE_WRITE | F_SEAL_WRITE)))
         return error_set(-EPROTO, "the peer's memory lacks the seals that make it safe to map");
     off_t hole = sys_lseek(fd, 0, SEEK_HOLE);
-    if (size > 0 && hole != status.st_size)
+    if (hole < 0)
+        return error_set((int)hole, "look for holes in the peer's memory: %s", error_text((int)hole));
+    if (hole != status.st_size)
         return error_set(-EPROTO, "the peer's memory has holes");
     *ret_size = size;
     return 0;

@@ -45,7 +45,7 @@ static bool carrier_writable(const struct shm_link *shm) {
     do
         r = sys_ppoll(&poll, 1, &none, NULL);
     while (r == -EINTR);
-    return r > 0;
+    return r != 0; /* an error: let sending say what is wrong, rather than wait for it to go away */
 }
 
 int carrier_send(struct shm_link *shm, const int *fds, unsigned n) {
@@ -117,10 +117,12 @@ int carrier_peek(struct shm_link *shm, int *fds, unsigned n) {
     return link_break(&shm->link, "a message came with %u descriptors and promised %u", arrived, n);
 }
 
+/* A packet that stayed would be taken for the next message's: whatever fails here is tried again, and in the end breaks the link. */
 void carrier_pop(struct shm_link *shm) {
     uint32_t count;
-    ssize_t r;
-    do /* without a place for them the kernel drops what descriptors the packet holds */
-        r = sys_recv(shm->carrier, &count, sizeof count, MSG_DONTWAIT);
-    while (r == -EINTR);
+    ssize_t r = -EINTR;
+    for (unsigned tries = 0; r < 0 && r != -EAGAIN && tries < 8; tries++)
+        r = sys_recv(shm->carrier, &count, sizeof count, MSG_DONTWAIT); /* the kernel drops the packet's descriptors */
+    if (r < 0)
+        link_break(&shm->link, "the descriptors that a message promised did not come");
 }
