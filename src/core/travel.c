@@ -2,48 +2,25 @@
  * Copyright (c) 2026 The hawser authors */
 
 /* An unused end of a pair travels to another process as ONE descriptor: a socket in whose queue lies one message that holds
- * all the link's descriptors. The other end of that socket is closed, so the message can be read once and nothing more
- * can ever come. Whoever can write to the socket beforehand is the exporter alone; the adopter checks it all the same. */
+ * all the link's descriptors. The other end of that socket is closed, so nothing more can ever come. Only the exporter can have written
+ * it; the adopter checks it all the same. */
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "core/channel.h"
+#include "core/packet.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define TRAVEL_MAGIC 0x68777472u /* "hwtr" */
+#define NOTE_TRAVEL 0x72747768u /* "hwtr": only the message of a carrier has this type */
+#define SCHEME_MAX 8
 
-struct travel {
-    uint32_t magic;
-    uint32_t size; /* of the offer's data */
-    char scheme[8];
-    uint8_t data[OFFER_DATA];
-};
-
-union travel_control {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(OFFER_FDS * sizeof(int))];
-};
-
-static int carrier_load(int socket, const char *scheme, const struct offer *offer) {
-    struct travel travel = { .magic = TRAVEL_MAGIC, .size = (uint32_t)offer->size };
-    union travel_control control = { 0 };
-    memcpy(travel.scheme, scheme, strnlen(scheme, sizeof travel.scheme));
-    memcpy(travel.data, offer->data, offer->size);
-    struct iovec vector = { .iov_base = &travel, .iov_len = sizeof travel };
-    struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes };
-    message.msg_controllen = CMSG_SPACE(offer->n_fds * sizeof(int));
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(offer->n_fds * sizeof(int));
-    memcpy(CMSG_DATA(header), offer->fds, offer->n_fds * sizeof(int));
-    ssize_t sent;
-    do
-        sent = sys_sendmsg(socket, &message, MSG_NOSIGNAL);
-    while (sent == -EINTR);
-    return sent < 0 ? (int)sent : 0;
+static int carrier_load(int socket, const struct transport *transport, const struct offer *offer) {
+    struct note note = { .type = NOTE_TRAVEL };
+    char scheme[SCHEME_MAX] = { 0 };
+    memcpy(scheme, transport->scheme, strnlen(transport->scheme, sizeof scheme));
+    return packet_send(socket, &note, scheme, sizeof scheme, offer->data, offer->size, offer->fds, offer->n_fds);
 }
 
 /* Packing empties the link; should the carrier then not take it, it is unpacked again. */
@@ -52,7 +29,7 @@ static int export_over(struct hawser_channel *channel, int socket) {
     int r = channel->transport->pack(channel->link, &offer);
     if (r < 0)
         return r;
-    r = carrier_load(socket, channel->transport->scheme, &offer);
+    r = carrier_load(socket, channel->transport, &offer);
     if (r == 0) {
         offer_close(&offer);
         return 0;
@@ -116,91 +93,61 @@ static int carrier_check(int fd) {
     return 0;
 }
 
-static void offer_take_fds(struct offer *offer, struct msghdr *message) {
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-            continue;
-        offer->n_fds = (unsigned)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        memcpy(offer->fds, CMSG_DATA(header), offer->n_fds * sizeof(int)); /* the buffer had room for OFFER_FDS */
-    }
-}
-
-static int carrier_unload(int fd, int flags, struct travel *ret_travel, struct offer *ret_offer) {
-    union travel_control control;
-    struct iovec vector = { .iov_base = ret_travel, .iov_len = sizeof *ret_travel };
-    struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control };
-    ssize_t got;
-    do
-        got = sys_recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags);
-    while (got == -EINTR);
-    *ret_offer = (struct offer){ 0 };
-    if (got > 0)
-        offer_take_fds(ret_offer, &message);
-    if (got == 0 || got == -EAGAIN)
+/* The message stays in the carrier: should adopting fail it can be tried again. Its descriptors are ours all the same. */
+static int carrier_peek(int fd, struct packet *packet) {
+    int r = packet_receive(fd, true, packet);
+    if (r == -EPIPE || r == -EAGAIN)
         return error_set(-EPROTO, "adopt: descriptor %d holds no channel: it was adopted before", fd);
-    if (got < 0)
-        return error_set((int)got, "adopt: %s", error_text((int)got));
-    if (message.msg_flags & MSG_CTRUNC)
-        return error_note(-EMFILE, "adopt: too few free descriptors for the channel's: raise RLIMIT_NOFILE");
-    if (got != sizeof *ret_travel || ret_travel->magic != TRAVEL_MAGIC || ret_travel->size > OFFER_DATA)
-        return error_set(-EPROTO, "adopt: descriptor %d is no exported channel", fd);
-    ret_offer->size = ret_travel->size;
-    memcpy(ret_offer->data, ret_travel->data, ret_offer->size);
-    return 0;
+    if (r < 0)
+        return error_within(r, "adopt");
+    if (packet->starved)
+        r = error_note(-EMFILE, "adopt: too few free descriptors for the channel's: raise RLIMIT_NOFILE");
+    else if (packet->note.type != NOTE_TRAVEL || packet->size < SCHEME_MAX)
+        r = error_set(-EPROTO, "adopt: descriptor %d is no exported channel", fd);
+    if (r < 0)
+        packet_close(packet);
+    return r;
 }
 
-static int unpack(const hawser_options *given, const struct travel *travel, struct offer *offer, struct link **ret_link) {
-    const struct transport *transport = transport_find(travel->scheme, strnlen(travel->scheme, sizeof travel->scheme));
+static int unpack(const hawser_options *given, struct packet *packet, struct link **ret_link) {
+    const struct transport *transport = transport_find((char *)packet->data, strnlen((char *)packet->data, SCHEME_MAX));
     struct address address;
     struct options options;
-    char text[sizeof travel->scheme + 4];
+    struct offer offer = { 0 };
+    char text[SCHEME_MAX + 4];
     if (!transport || !transport->unpack)
         return error_note(-EPROTO, "adopt: the exported channel is of a mechanism that this library lacks");
     snprintf(text, sizeof text, "%s://", transport->scheme);
     int r = address_parse(text, &address);
     if (r == 0)
         r = options_resolve(given, &address, &options);
-    return r < 0 ? r : transport->unpack(&options, offer, ret_link);
+    if (r == 0)
+        r = packet_offer(packet, SCHEME_MAX, &offer);
+    if (r == 0)
+        r = transport->unpack(&options, &offer, ret_link);
+    offer_close(&offer);
+    return r;
 }
 
-/* Takes the message off, which copies of the descriptor still hold: of several that adopt, one gets it. */
-static int carrier_empty(int fd) {
-    char byte; /* the rest is cut off, and the descriptors with it; 0 is the end, as it was taken before */
-    ssize_t got;
-    do
-        got = sys_recv(fd, &byte, 1, MSG_DONTWAIT);
-    while (got == -EINTR);
-    return got > 0 ? 0 : error_set(-EPROTO, "adopt: descriptor %d holds no channel: it was adopted before", fd);
-}
-
-/* Peeks first: until the channel stands, the message stays in the carrier and adopting can be tried again. */
 HAWSER_PUBLIC int hawser_adopt(int fd, const hawser_options *given, hawser_channel **ret_channel) {
-    struct travel travel;
-    struct offer offer;
+    struct packet packet;
     struct link *link;
     if (!ret_channel)
         return error_note(-EINVAL, "adopt: ret_channel is NULL");
     int r = carrier_check(fd);
-    if (r < 0)
-        return r;
-    r = carrier_unload(fd, MSG_PEEK, &travel, &offer);
     if (r == 0)
-        r = unpack(given, &travel, &offer, &link);
-    offer_close(&offer);
+        r = carrier_peek(fd, &packet);
     if (r < 0)
         return r;
-    struct hawser_channel *channel;
-    r = channel_new(link, &channel);
+    r = unpack(given, &packet, &link);
+    packet_close(&packet);
+    if (r < 0)
+        return r;
+    r = channel_new(link, ret_channel);
     if (r < 0) {
         link->transport->close(link, false);
         return r;
     }
-    r = carrier_empty(fd);
-    if (r < 0) {
-        hawser_close(channel);
-        return r;
-    }
     sys_close(fd);
-    *ret_channel = channel;
     return 0;
 }
