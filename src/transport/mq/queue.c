@@ -73,8 +73,8 @@ static int try_make(const struct mq_attr *attributes) {
         snprintf(name, sizeof name, "/hawser-%u-%08x", (unsigned)geteuid(), random);
         struct mq_attr wanted = *attributes;
         int fd = sys_mq_open(name, O_RDWR | O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC, 0600, &wanted);
-        if (fd >= 0 || fd == -EEXIST)
-            sys_mq_unlink(name);
+        while ((fd >= 0 || fd == -EEXIST) && sys_mq_unlink(name) == -EINTR)
+            ;
         if (fd != -EEXIST && fd != -EINTR)
             return fd;
     }

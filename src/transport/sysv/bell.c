@@ -65,9 +65,9 @@ static void ring(struct sysv_link *sysv, const uint32_t *word, uint32_t *rang) {
     uint32_t asleep = load_relaxed(word);
     if (!(asleep & 1) || asleep == *rang)
         return;
-    *rang = asleep;
     add_relaxed(&sysv->stream.link.wakes, 1);
-    peer_ring(&sysv->stream.link.peer); /* one that is gone needs none; a full socket wakes as well */
+    if (peer_ring(&sysv->stream.link.peer) == 0) /* one that is gone needs none; a full socket wakes as well */
+        *rang = asleep;
 }
 
 void bell_receiver(struct sysv_link *sysv) {

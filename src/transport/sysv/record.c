@@ -90,6 +90,23 @@ static int make_file(const char *directory, uint32_t key, struct record *ret_rec
     return 0;
 }
 
+/* Is it gone now? */
+static bool remove_queue(int queue) {
+    int r;
+    do
+        r = sys_msgctl(queue, IPC_RMID, NULL);
+    while (r == -EINTR);
+    return r == 0 || r == -EIDRM || r == -EINVAL; /* the peer was faster */
+}
+
+static int unlink_again(int directory, const char *path) {
+    int r;
+    do
+        r = sys_unlinkat(directory, path, 0);
+    while (r == -EINTR);
+    return r;
+}
+
 static int make_queue(uint32_t key, int *ret_queue) {
     int queue = sys_msgget((key_t)key, IPC_CREAT | IPC_EXCL | 0600);
     if (queue == -ENOSPC)
@@ -107,7 +124,7 @@ static int make_queues(uint32_t key, int ret_queues[2]) {
         return r;
     r = make_queue(key + 1, &ret_queues[1]);
     if (r < 0)
-        sys_msgctl(ret_queues[0], IPC_RMID, NULL);
+        remove_queue(ret_queues[0]);
     return r;
 }
 
@@ -133,7 +150,7 @@ int record_make(struct record *ret_record, int ret_queues[2]) {
                 memcpy(ret_queues, queues, sizeof queues);
                 return 0;
             }
-            sys_unlinkat(AT_FDCWD, record.path, 0);
+            unlink_again(AT_FDCWD, record.path);
             sys_close(record.fd);
         }
         if (r != -EEXIST && r != -ENOENT)
@@ -169,20 +186,25 @@ int record_adopt(uint32_t key, int *fd, struct record *ret_record) {
     return 0;
 }
 
-void record_remove(struct record *record, const int queues[2]) {
-    sys_msgctl(queues[0], IPC_RMID, NULL); /* -EIDRM, -EINVAL: the peer was faster */
-    sys_msgctl(queues[1], IPC_RMID, NULL);
-    if (record->path[0] && same_file(record->fd, record->path))
-        sys_unlinkat(AT_FDCWD, record->path, 0);
+void record_forget(struct record *record) {
     if (record->fd >= 0)
         sys_close(record->fd);
     *record = RECORD_NONE;
 }
 
-static void remove_key(uint32_t key) {
+void record_remove(struct record *record, const int queues[2]) {
+    bool first = remove_queue(queues[0]), second = remove_queue(queues[1]);
+    /* While there may be a queue there is a record: the next open tries again. */
+    if (first && second && record->path[0] && same_file(record->fd, record->path))
+        unlink_again(AT_FDCWD, record->path);
+    record_forget(record);
+}
+
+static int remove_key(uint32_t key) {
     int queue = sys_msgget((key_t)key, 0);
     if (queue >= 0)
-        sys_msgctl(queue, IPC_RMID, NULL);
+        return remove_queue(queue) ? 0 : -EPERM;
+    return queue == -ENOENT ? 0 : queue;
 }
 
 /* 1: it was an orphan's, and went; 0: it is in use, or gone already. */
@@ -193,9 +215,10 @@ static int collect_one(int directory, const char *path, uint32_t key) {
     int r = lock_named(fd);
     if (r < 0)
         return r == -EWOULDBLOCK || r == -ENOENT ? 0 : r;
-    remove_key(key);
-    remove_key(key + 1);
-    r = sys_unlinkat(directory, path, 0); /* last: while there may be a queue there is a record */
+    int first = remove_key(key), second = remove_key(key + 1);
+    r = first < 0 ? first : second;
+    if (r == 0)
+        r = unlink_again(directory, path);
     return r < 0 ? r : 1;
 }
 

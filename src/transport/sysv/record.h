@@ -33,5 +33,8 @@ void record_remove(struct record *record, const int queues[2]);
 /* Closes our description, and removes record and queues if it was the last. */
 void record_leave(struct record *record);
 
+/* Closes our description of what turned out not to be ours. */
+void record_forget(struct record *record);
+
 /* Removes what dead processes left in our RUNTIME. Returns how many records went, or an error. */
 int record_collect(void);

@@ -77,6 +77,7 @@ static void test_orphan_is_collected(void **state) {
         int r = record_make(&record, queues);
         if (r < 0 || write(pipe_fds[1], &record.key, sizeof record.key) != sizeof record.key)
             _exit(1);
+        alarm(60); /* should the test fail before it kills us */
         pause();
     }
     uint32_t key = 0;
@@ -150,6 +151,30 @@ static void test_limit_is_named(void **state) {
     sys_table.msgget = real_msgget;
 }
 
+static int failing_msgctl(int queue, int operation, struct msqid_ds *status) {
+    return operation == IPC_RMID && failures-- == 0 ? failure : sys_table_real.msgctl(queue, operation, status);
+}
+
+/* A queue that could not be removed keeps its record, and the next open tries again. */
+static void test_failed_removal_is_made_good(void **state) {
+    static const int errors[] = { -EINTR, -EPERM };
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct record record;
+        int queues[2];
+        assert_int_equal(record_make(&record, queues), 0);
+        uint32_t key = record.key;
+        failures = (int)(i & 1);
+        failure = errors[i / 2];
+        sys_table.msgctl = failing_msgctl;
+        record_remove(&record, queues);
+        sys_table.msgctl = sys_table_real.msgctl;
+        assert_int_equal(queue_exists(key) || queue_exists(key + 1), failure == -EPERM);
+        assert_int_equal(record_collect(), failure == -EPERM);
+        assert_false(queue_exists(key) || queue_exists(key + 1));
+    }
+}
+
 static void test_queue_of_others_is_refused(void **state) {
     struct record record;
     int queues[2];
@@ -194,6 +219,7 @@ int main(void) {
         cmocka_unit_test(test_others_files_stay),
         cmocka_unit_test(test_peers_record_is_checked),
         cmocka_unit_test(test_limit_is_named),
+        cmocka_unit_test(test_failed_removal_is_made_good),
         cmocka_unit_test(test_queue_of_others_is_refused),
         cmocka_unit_test(test_packet_limits),
     };

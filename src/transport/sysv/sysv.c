@@ -192,8 +192,8 @@ static int meet_queues(struct sysv_link *sysv, const struct sysv_offer *data, st
         r = sysv_queue_check(data->in, data->key + 1, peer->uid, peer->pid, true);
     if (r == 0)
         r = sysv_queue_check(data->out, data->key, peer->uid, peer->pid, false);
-    if (r < 0) { /* nothing of it is ours to remove */
-        sysv->record.path[0] = '\0';
+    if (r < 0) {
+        record_forget(&sysv->record);
         return r;
     }
     return take_queues(sysv, data->packet, data->in, data->out);
@@ -235,7 +235,7 @@ static int unpack_queues(struct sysv_link *sysv, const struct sysv_offer *data, 
     if (r == 0)
         r = sysv_queue_check_key(data->out, first ? data->key + 1 : data->key);
     if (r < 0)
-        sysv->record.path[0] = '\0';
+        record_forget(&sysv->record);
     return r < 0 ? r : take_queues(sysv, data->packet, data->in, data->out);
 }
 

@@ -3,7 +3,9 @@
 
 /* What is special about sysv: its queues outlive their processes, and cannot be polled. */
 
+#include "base/error.h"
 #include "base/sys.h"
+#include "core/stream.h"
 #include "transport/sysv/record.h"
 
 #include <dirent.h>
@@ -128,6 +130,27 @@ static void test_unused_pair_leaves_nothing(void **state) {
     }
 }
 
+/* A child holds the lock as long as it lives, but it is no end. */
+static void test_forked_child_keeps_nothing(void **state) {
+    hawser_channel *a, *b;
+    (void)state;
+    assert_int_equal(hawser_pair("sysv://", NULL, &a, &b), 0);
+    uint32_t key = the_key();
+    assert_int_equal(hawser_send(a, "x", 1, 0), 0);
+    assert_int_equal(hawser_send(b, "x", 1, 0), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(60); /* should the test fail before it kills us */
+        pause();
+    }
+    hawser_close(a);
+    assert_true(queue_exists(key));
+    hawser_close(b);
+    assert_nothing_left(key);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
 static void test_messages_survive_their_sender(void **state) {
     hawser_channel *a, *b;
     int number;
@@ -204,6 +227,7 @@ static void serve_until_killed(int told) {
     if (write(told, "l", 1) != 1 || hawser_accept(listener, LONG_NS, &channel) < 0 || hawser_send(channel, "x", 1, 0) < 0 ||
         write(told, "a", 1) != 1)
         _exit(1);
+    alarm(60); /* should the test fail before it kills us */
     pause();
 }
 
@@ -222,6 +246,7 @@ static void test_next_open_removes_what_the_dead_left(void **state) {
         connect_or_die("sysv://both");
         if (write(told[1], "c", 1) != 1)
             _exit(1);
+        alarm(60); /* should the test fail before it kills us */
         pause();
     }
     assert_int_equal(read(told[0], &byte, 1), 1);
@@ -369,6 +394,55 @@ static void test_queue_removed_under_us(void **state) {
     assert_nothing_left(key);
 }
 
+static void assert_refused(struct link *link, const struct offer *good, unsigned offset, uint32_t word, const char *why) {
+    struct offer bad = *good;
+    memcpy(bad.data + offset, &word, sizeof word);
+    for (unsigned i = 0; i < bad.n_fds; i++)
+        bad.fds[i] = dup(good->fds[i]);
+    assert_int_equal(link->transport->meet(link, &bad), -EPROTO);
+    assert_non_null(strstr(error_sentence(), why));
+    offer_close(&bad);
+}
+
+/* Another program's queue, or one of this user's with a key that is not said, is never believed to be the peer's. */
+static void test_hostile_hellos(void **state) {
+    static const struct options options = { .max_message = 1 << 20 };
+    const struct transport *transport = transport_find("sysv", 4);
+    struct link *ours, *theirs;
+    struct offer good = { 0 }, first = { 0 };
+    (void)state;
+    assert_int_equal(transport->create(&options, LINK_LISTEN, &theirs), 0);
+    assert_int_equal(transport->create(&options, LINK_CONNECT, &ours), 0);
+    peer_know(&ours->peer, getpid(), geteuid(), getegid());
+    peer_know(&theirs->peer, getpid(), geteuid(), getegid());
+    assert_int_equal(transport->offer(ours, &first), 0);
+    assert_int_equal(transport->meet(theirs, &first), 0);
+    assert_int_equal(transport->offer(theirs, &good), 0);
+    uint32_t key = the_key();
+    int foreign = msgget(IPC_PRIVATE, 0600);
+    assert_refused(ours, &good, 0, 1, "none of sysv");
+    assert_refused(ours, &good, 4, key + 2, "not to be found");
+    assert_refused(ours, &good, 4, key + 1, "none of hawser's");
+    assert_refused(ours, &good, 8, (uint32_t)foreign, "not to be found");
+    assert_refused(ours, &good, 12, (uint32_t)-1, "not to be found");
+    assert_refused(ours, &good, 16, 0, "impossible");
+    assert_refused(ours, &good, 16, UINT32_MAX, "impossible");
+    good.size--;
+    assert_refused(ours, &good, 0, 0, "a hello of");
+    good.size++;
+    good.n_fds--;
+    assert_refused(ours, &good, 0, 0, "1 descriptors");
+    good.n_fds++;
+    assert_int_equal(transport->meet(ours, &good), 0);
+    assert_int_equal(transport->meet(ours, &first), -EPROTO);
+    offer_close(&good);
+    offer_close(&first);
+    assert_int_equal(msgctl(foreign, IPC_RMID, NULL), 0); /* it was left alone */
+    transport->close(ours, true);
+    transport->close(theirs, true);
+    assert_nothing_left(key);
+}
+
 static void other_user(const char *address) {
     char own[] = "/tmp/hawser-other-XXXXXX", path[64], byte;
     size_t size;
@@ -419,6 +493,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_unused_pair_leaves_nothing),
+        cmocka_unit_test(test_forked_child_keeps_nothing),
         cmocka_unit_test(test_messages_survive_their_sender),
         cmocka_unit_test(test_killed_sender),
         cmocka_unit_test(test_next_open_removes_what_the_dead_left),
@@ -427,6 +502,7 @@ int main(void) {
         cmocka_unit_test(test_both_halves_sleep),
         cmocka_unit_test(test_export),
         cmocka_unit_test(test_queue_removed_under_us),
+        cmocka_unit_test(test_hostile_hellos),
         cmocka_unit_test(test_other_user),
     };
     return cmocka_run_group_tests(tests, begin, end);
