@@ -49,7 +49,7 @@ typedef struct hawser_options {
     uint64_t read_ahead;   /* [read_ahead] bytes a waiting sender may read ahead, 4 KiB to 1 GiB; default 1 MiB */
     uint64_t ring;         /* [ring] shm: bytes of the ring, a power of two, 4 KiB to 1 GiB; default 256 KiB */
     uint64_t pool;         /* [pool] shm: most bytes of payload in flight outside the ring; default 64 MiB */
-    uint64_t buffer;       /* [buffer] pipe, fifo, unix, tcp: bytes of kernel buffer to ask for; default the kernel's */
+    uint64_t buffer;       /* [buffer] pipe, fifo, unix, tcp: bytes of kernel buffer to ask for; default the kernel's, unix 208K */
     uint32_t depth;        /* [depth] mq: packets a queue holds; default 10 */
     uint32_t packet;       /* [packet] mq, sysv: bytes of a packet; default 512 for mq, msgmnb / 8 for sysv */
     int64_t linger_ns;     /* [linger] how long close drains, ns; default 1 s; HAWSER_OPTION_NONE: not at all */
