@@ -125,6 +125,7 @@ struct stream_receiving {
     uint64_t taken; /* atomic: messages. Written by [R] */
     uint64_t told;  /* what acked() last returned */
     bool large;     /* the last message was: read little at a time, so that the next one's bytes need not be copied */
+    bool drops_fds; /* the call under way does not want descriptors: io may drop those there is no room for */
     bool empty;     /* the last read got -EAGAIN */
     int64_t looked_ns; /* as in stream_sending */
     bool shut, eof; /* SHUTDOWN was read; read returned 0 */

@@ -133,8 +133,10 @@ int stream_recv(struct link *link, void *buffer, size_t capacity, struct receive
     struct stream *stream = stream_of(link);
     struct stream_receiving *receiving = &stream->receiving;
     int r = receiving->handed && receiving->handed != buffer ? stream_unhand(link) : 0;
+    receiving->drops_fds = !fds;
     if (r == 0)
         r = receive(stream, buffer, capacity, fds, ret_size);
+    receiving->drops_fds = false;
     if (r < 0 && r != -EAGAIN && receiving->handed && stream_unhand(link) < 0 && r == -EMSGSIZE)
         return -ENOMEM;
     return r;
@@ -165,6 +167,7 @@ int stream_take(struct link *link, hawser_message *ret_messages, size_t n, size_
     struct stream *stream = stream_of(link);
     size_t taken = 0;
     int r = stream_unhand(link), fills = 0;
+    stream->receiving.drops_fds = true;
     while (r == 0 && taken < n) {
         r = stream_next(stream);
         if (r == 0 && stream_whole(stream)) {
@@ -177,6 +180,7 @@ int stream_take(struct link *link, hawser_message *ret_messages, size_t n, size_
             r = fills++ < FILLS ? stream_fill(stream, wanted(stream)) : -EAGAIN;
         }
     }
+    stream->receiving.drops_fds = false;
     if (taken == 0)
         return r;
     *ret_taken = taken;

@@ -14,6 +14,7 @@ struct unix_link {
     /* [R] */
     bool expects_hello; /* pair: credentials are still to come */
     bool expects_fds;   /* the last read ended in a barrier: see unix_io.c */
+    bool dropped;       /* a message's were dropped, for want of room, in a call that would have closed them */
     unsigned n_held;
     int held[UNIX_HELD]; /* oldest first */
     struct ucred who;    /* pair: who sent what came before the hello was looked at */

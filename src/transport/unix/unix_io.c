@@ -7,7 +7,7 @@
  * with descriptors leaves in two pieces: its first byte (the kind), carrying the descriptors once as a barrier, and the
  * rest, carrying them again. Linux ends a receive behind a piece that carries descriptors, and a receive without room for them
  * drops them and says so (MSG_CTRUNC). Thus a reader that ran into a barrier knows that descriptors come next, and stands
- * exactly before them. It peeks at them first: if this process has no free descriptors they stay where they are.
+ * exactly before them. It peeks at them first: if this process has no free descriptors they stay where they are, but for a call that does not want them.
  * A liar can put descriptors anywhere: those without a barrier are dropped, those without a frame fill `held` and end
  * reading, and a frame that finds fewer than it names breaks the link. */
 
@@ -78,6 +78,11 @@ static ssize_t peek_fds(struct unix_link *link) {
     }
     link->n_held -= n;
     close_all(link->held + link->n_held, &n);
+    if (n <= UNIX_FDS && link->stream.receiving.drops_fds) {
+        link->dropped = true;
+        link->expects_fds = false;
+        return 1;
+    }
     if (message.msg_flags & MSG_CTRUNC)
         return error_note(-EMFILE, "the message carries descriptors and too few are free: raise RLIMIT_NOFILE; the message stays");
     return link_break(&link->stream.link, "it sends more than %u descriptors at once", UNIX_FDS);
@@ -111,6 +116,11 @@ static ssize_t unix_read(struct stream *stream, const struct iovec *vector, int 
 
 static int unix_take_fds(struct stream *stream, unsigned n, int *fds) {
     struct unix_link *link = unix_of(stream);
+    if (n > link->n_held && link->dropped && !fds) {
+        link->dropped = false;
+        close_all(link->held, &link->n_held);
+        return 0;
+    }
     if (n > link->n_held)
         return -EPROTO;
     if (fds)

@@ -213,10 +213,16 @@ static void test_no_free_descriptors(void **state) {
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(r, -EMFILE);
     assert_true(open_now <= open_then + 1); /* the pidfd at most */
+    assert_int_equal(hawser_send_fds(ends.a, "five", 4, fds, 3, PATIENCE), 0);
     assert_int_equal(hawser_recv_fds(ends.b, bytes, sizeof bytes, got, 3, PATIENCE, &size, &n), 0);
     assert_int_equal(n, 3);
     check_files(got, 3);
     close_files(got, 3);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    r = hawser_recv(ends.b, bytes, sizeof bytes, PATIENCE, &size); /* does not want them, so need not fail */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(r, 0);
+    assert_memory_equal(bytes, "five", 4);
     close_files(fds, 3);
     ends_close(&ends);
 }
