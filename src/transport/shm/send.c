@@ -12,6 +12,7 @@
 #include <errno.h>
 
 #define BATCH 4096u /* bytes of a batch after which the reader gets to see it */
+#define POOL_CALM (UINT64_C(4) << 20)
 #define QUOTA_UNMET (UINT64_C(1) << 30)
 
 void sender_init(struct shm_link *shm) {
@@ -129,6 +130,14 @@ static int pool_extend(struct shm_link *shm, uint64_t size) {
     return 0;
 }
 
+/* A pool that has outgrown the caches is slower than waiting for a reader that is on its way: with a few messages' room it
+ * grows only when the reader has taken everything and holds on to it, or loans have the room. */
+static bool pool_suffices(const struct shm_sender *sender, uint64_t size) {
+    const struct pool_writer *pool = sender->pool;
+    uint64_t taken = sender->peer ? load_acquire(&sender->peer->taken) : 0; /* a lie costs the liar room */
+    return pool->sent > 0 && pool->total >= POOL_CALM && pool->total / 4 >= size && taken < load_relaxed(&sender->ring.messages);
+}
+
 /* Room in the pool, adding to it where the budget allows. -ENOBUFS: never in the pool. */
 static int pool_room(struct shm_link *shm, uint64_t size, uint16_t *ret_slot, uint8_t **ret_data) {
     int r = pool_get(shm);
@@ -140,6 +149,8 @@ static int pool_room(struct shm_link *shm, uint64_t size, uint16_t *ret_slot, ui
         return sender_fault(shm, pool->fault);
     r = pool_allocate(pool, size, ret_slot, ret_data);
     if (r == 0 || pool->n_free_slots == 0 || !pool_can_grow(pool, size))
+        return r;
+    if (r == -EAGAIN && pool_suffices(&shm->sender, size))
         return r;
     int grown = pool_extend(shm, size);
     if (grown == 0)

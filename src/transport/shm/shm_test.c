@@ -356,6 +356,28 @@ static void test_release_any_order(void **state) {
     ends_close(&ends);
 }
 
+/* A reader that lags makes the sender wait; one that holds what it took gets the whole pool. */
+static void test_pool_grows_for_holders(void **state) {
+    (void)state;
+    struct shm_link *sender;
+    struct ends ends = pair_of("shm://?pool=32M");
+    static uint8_t bytes[1 << 20];
+    hawser_message held[24];
+    sender = shm_of(ends.a->link);
+    int sent = 0;
+    while (hawser_send(ends.a, bytes, sizeof bytes, HAWSER_NOW) == 0)
+        sent++;
+    assert_true(sent >= 4 && sender->sender.pool->total <= 8 << 20);
+    for (int i = 0; i < 24; i++) {
+        ok(hawser_take(ends.b, HAWSER_NOW, &held[i]));
+        if (i >= sent - 1)
+            ok(hawser_send(ends.a, bytes, sizeof bytes, HAWSER_NOW));
+    }
+    for (int i = 0; i < 24; i++)
+        ok(hawser_release(ends.b, &held[i]));
+    ends_close(&ends);
+}
+
 /* Both processes sleep and are woken, over and over: for messages, for room, for acknowledgements. */
 static void wake_test(const char *address) {
     struct ends ends = pair_of(address);
@@ -580,7 +602,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),          cmocka_unit_test(test_before_first_use),  cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_no_free_descriptors), cmocka_unit_test(test_loans),        cmocka_unit_test(test_large_loan),
-        cmocka_unit_test(test_release_any_order), cmocka_unit_test(test_wakes), cmocka_unit_test(test_threads), cmocka_unit_test(test_death_without_waiting),          cmocka_unit_test(test_idle_descriptors),
+        cmocka_unit_test(test_release_any_order), cmocka_unit_test(test_wakes), cmocka_unit_test(test_threads), cmocka_unit_test(test_pool_grows_for_holders), cmocka_unit_test(test_death_without_waiting),          cmocka_unit_test(test_idle_descriptors),
         cmocka_unit_test(test_lying_sender),   cmocka_unit_test(test_lying_memory),      cmocka_unit_test(test_lying_receiver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
