@@ -38,18 +38,14 @@ static int cut(const struct iovec *vector, int n, size_t most, struct iovec *ret
 
 static ssize_t test_read(struct stream *stream, const struct iovec *vector, int n) {
     struct iovec less[4];
-    ssize_t got = readv(stream->read_fd, less, cut(vector, n, read_most, less));
-    return got < 0 ? -errno : got;
+    return sys_readv(stream->read_fd, less, cut(vector, n, read_most, less));
 }
 
 static ssize_t test_write(struct stream *stream, const struct iovec *vector, int n) {
     struct iovec less[4];
     struct msghdr message = { .msg_iov = less };
     message.msg_iovlen = (size_t)cut(vector, n, write_most, less);
-    ssize_t written = write_most == 0 ? -1 : sendmsg(stream->write_fd, &message, MSG_NOSIGNAL);
-    if (write_most == 0)
-        return -EAGAIN;
-    return written < 0 ? -errno : written;
+    return write_most == 0 ? -EAGAIN : sys_sendmsg(stream->write_fd, &message, MSG_NOSIGNAL);
 }
 
 static const struct stream_io io = { .read = test_read, .write = test_write };
@@ -65,7 +61,7 @@ static struct stream *stream_new(int fd, enum framing framing) {
 
 static struct stream *raw_new(int *ret_fd) {
     int fds[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(sys_socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
     write_most = read_most = SIZE_MAX;
     *ret_fd = fds[1];
     return stream_new(fds[0], FRAMING_NATIVE);
