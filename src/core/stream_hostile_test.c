@@ -58,6 +58,27 @@ static void test_hostile(void **state) {
         hostile(frame_word(kind, 0), 0, 16, -EPROTO);
 }
 
+static void test_ack_backwards(void **state) {
+    (void)state;
+    int fd;
+    struct stream *stream = raw_new(&fd);
+    uint8_t bytes[32];
+    uint64_t acked;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(send_one(stream, "x", 1, true), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        bytes_put64(bytes + 16 * i, frame_word(FRAME_ACK, 8));
+        bytes_put64(bytes + 16 * i + 8, 2 - i);
+    }
+    assert_int_equal(write(fd, bytes, 16), 16);
+    assert_int_equal(stream_acked(&stream->link, &acked), 0);
+    assert_int_equal(acked, 2);
+    assert_int_equal(write(fd, bytes + 16, 16), 16);
+    assert_int_equal(stream_acked(&stream->link, &acked), -EPROTO);
+    close(fd);
+    stream_close(&stream->link, true);
+}
+
 /* Random frames, mostly well-formed, cut anywhere: any result, but no crash and no more memory than arrived. */
 static void test_random_bytes(void **state) {
     (void)state;
@@ -102,6 +123,7 @@ static void test_random_bytes(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_hostile), cmocka_unit_test(test_random_bytes) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_hostile), cmocka_unit_test(test_ack_backwards),
+                                        cmocka_unit_test(test_random_bytes) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
