@@ -109,6 +109,16 @@ static int carrier_peek(int fd, struct packet *packet) {
     return r;
 }
 
+/* Takes the message off: of several that peeked (the descriptor may have been duplicated) one succeeds. */
+static int carrier_consume(int fd) {
+    char byte;
+    ssize_t got;
+    do
+        got = sys_recv(fd, &byte, sizeof byte, MSG_DONTWAIT);
+    while (got == -EINTR);
+    return got > 0 ? 0 : error_set(-EPROTO, "adopt: descriptor %d holds no channel any more: another adopted it", fd);
+}
+
 static int unpack(const hawser_options *given, struct packet *packet, struct link **ret_link) {
     const struct transport *transport = transport_find((char *)packet->data, strnlen((char *)packet->data, SCHEME_MAX));
     struct address address;
@@ -143,11 +153,18 @@ HAWSER_PUBLIC int hawser_adopt(int fd, const hawser_options *given, hawser_chann
     packet_close(&packet);
     if (r < 0)
         return r;
-    r = channel_new(link, ret_channel);
+    hawser_channel *channel;
+    r = channel_new(link, &channel);
     if (r < 0) {
         link->transport->close(link, false);
         return r;
     }
+    r = carrier_consume(fd);
+    if (r < 0) {
+        hawser_close(channel); /* not used yet, so nobody notices */
+        return r;
+    }
     sys_close(fd);
+    *ret_channel = channel;
     return 0;
 }
