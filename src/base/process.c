@@ -11,7 +11,7 @@
 
 #include <sched.h>
 
-static uint32_t *word; /* written once; racing first calls map two pages and one wins */
+uint32_t *process_word; /* written once; racing first calls map two pages and one wins */
 
 static uint32_t *word_make(void) {
     long page = sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -23,23 +23,22 @@ static uint32_t *word_make(void) {
         return NULL;
     }
     uint32_t *none = NULL;
-    if (compare_exchange(&word, &none, fresh)) /* pairs with the acquire in process_self */
+    if (compare_exchange(&process_word, &none, fresh)) /* pairs with the acquire in process_self */
         return fresh;
     sys_munmap(fresh, 4096);
     return none;
 }
 
-uint32_t process_self(void) {
-    uint32_t *self = load_acquire(&word); /* pairs with word_make's exchange */
-    if (__builtin_expect(!self, 0)) {
-        self = word_make();
-        if (!self)
-            return (uint32_t)getpid();
-    }
-    uint32_t pid = load_relaxed(self);
-    if (__builtin_expect(pid == 0, 0)) {
+uint32_t process_self_slow(void) {
+    uint32_t *word = load_acquire(&process_word); /* pairs with word_make's exchange */
+    if (!word)
+        word = word_make();
+    if (!word)
+        return (uint32_t)getpid();
+    uint32_t pid = load_relaxed(word);
+    if (pid == 0) {
         pid = (uint32_t)getpid();
-        store_relaxed(self, pid); /* two threads would store the same */
+        store_relaxed(word, pid); /* two threads would store the same */
     }
     return pid;
 }

@@ -4,13 +4,23 @@
 
 /* Which process this is, told without a system call on the data path. */
 
-#include <stdbool.h>
+#include "base/atomic.h"
+
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A number unlike that of any process this one was forked from; never 0. One load, but for a process's first
- * call. Sees fork, vfork-less clone and _Fork alike, as the kernel wipes the word (MADV_WIPEONFORK, Linux 4.14). */
-uint32_t process_self(void);
+/* In a page that the kernel wipes in a forked child; NULL before the first use. */
+extern uint32_t *process_word;
+uint32_t process_self_slow(void);
+
+/* A number unlike that of any process this one was forked from; never 0. Two loads, but for a process's first call. Sees fork
+ * and any clone without CLONE_VM alike, as the kernel wipes the word (MADV_WIPEONFORK, Linux 4.14). */
+static inline uint32_t process_self(void) {
+    uint32_t *word = load_acquire(&process_word); /* pairs with word_make's exchange */
+    uint32_t self = __builtin_expect(word != NULL, 1) ? load_relaxed(word) : 0;
+    return __builtin_expect(self != 0, 1) ? self : process_self_slow();
+}
 
 /* Can this thread and process `pid` run on two CPUs at once, as their affinities stand? 1; 0: both may use the same single
  * CPU only; -1: not known (no such pid, or pid is not positive). Two system calls. */

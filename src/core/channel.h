@@ -83,7 +83,6 @@ struct waiting {
     struct half *half;
     int64_t timeout, deadline; /* the deadline is reckoned at the first step: most calls need none, and no clock */
     uint64_t calls;  /* sys_calls_made when the call began */
-    uint64_t target; /* send: messages sent up to and with this call's */
     bool began, slept;
     struct ladder ladder; /* the half's, while it began */
 };
@@ -107,8 +106,23 @@ int half_sleeper_add(struct half *half, int waker);
 void half_sleeper_remove(struct half *half, int slot);
 void half_wake(struct half *half);
 
-/* Wakes the other sleepers if the link has had news since. */
-void channel_kick(struct hawser_channel *channel);
+/* Wakes all sleepers if the link has had news since it was last called. */
+void channel_kick_all(struct hawser_channel *channel, uint32_t news);
+
+static inline void channel_kick(struct hawser_channel *channel) {
+    uint32_t news = load_seq_cst(&channel->link->news);
+    if (__builtin_expect(news != load_relaxed(&channel->kicked), 0))
+        channel_kick_all(channel, news);
+}
+
+/* Counts the system calls this thread made since `before`, what sys_calls_made was then. */
+void half_count_calls_made(struct hawser_channel *channel, struct half *half, uint64_t n);
+
+static inline void half_count_calls(struct hawser_channel *channel, struct half *half, uint64_t before) {
+    uint64_t n = sys_calls_made - before;
+    if (n > 0)
+        half_count_calls_made(channel, half, n);
+}
 
 /* Sends what acknowledgements are due, if any: after every receiving call. */
 void channel_pay_due(struct hawser_channel *channel);

@@ -24,6 +24,7 @@ struct outgoing {
     size_t n;
     const struct descriptors *fds;
     bool sync;
+    uint64_t target; /* out: messages sent up to and with these */
 };
 
 static int check_sizes(struct hawser_channel *channel, const struct outgoing *out) {
@@ -56,18 +57,17 @@ static void send_rest(struct waiting *waiting) {
         hawser_interrupt(channel); /* this call succeeds: the next one is cancelled */
 }
 
-static int send_try(struct waiting *waiting, const struct outgoing *out, size_t done, size_t *ret_sent) {
-    struct hawser_channel *channel = waiting->channel;
+static inline int send_try(struct hawser_channel *channel, struct outgoing *out, size_t done, size_t *ret_sent) {
     half_lock(channel, &channel->sending);
     int r = channel->shut ? -EPIPE
                           : channel->transport->send(channel->link, out->messages + done, out->n - done, out->fds, out->sync, ret_sent);
-    if (r == 0 || r == -EINPROGRESS) {
+    if (__builtin_expect(r == 0 || r == -EINPROGRESS, 1)) {
         uint64_t bytes = 0;
         for (size_t i = 0; i < *ret_sent; i++)
             bytes += out->messages[done + i].size;
         count_add(&channel->sending.messages, *ret_sent);
         count_add(&channel->sending.bytes, bytes);
-        waiting->target = load_relaxed(&channel->sending.messages);
+        out->target = load_relaxed(&channel->sending.messages);
     } else if (r == -EAGAIN) {
         count_add(&channel->sending.stalls, 1);
     } else if (channel->shut) {
@@ -77,20 +77,20 @@ static int send_try(struct waiting *waiting, const struct outgoing *out, size_t 
     return r;
 }
 
-/* Sends all, or what timeout allows: 0 when at least one was sent. */
-static int send_all(struct waiting *waiting, const struct outgoing *out, size_t *ret_sent) {
-    size_t done = 0;
-    int r = check_sizes(waiting->channel, out);
-    while (r == 0 && done < out->n) {
-        size_t now = 0;
-        r = send_try(waiting, out, done, &now);
-        done += now;
+/* Goes on after a first try that gave r and sent `done`: sends all, or what the timeout allows. 0 when at least one was sent. */
+static int send_on(struct waiting *waiting, struct outgoing *out, int r, size_t done, size_t *ret_sent) {
+    for (;;) {
         if (r == -EINPROGRESS) {
             send_rest(waiting);
             r = 0;
         } else if (r == -EAGAIN) {
             r = waiting_step(waiting, WANT_SEND);
         }
+        if (r != 0 || done == out->n)
+            break;
+        size_t now = 0;
+        r = send_try(waiting->channel, out, done, &now);
+        done += now;
     }
     if (done == 0)
         return r;
@@ -98,17 +98,33 @@ static int send_all(struct waiting *waiting, const struct outgoing *out, size_t 
     return 0;
 }
 
-static int send_public(hawser_channel *channel, const struct outgoing *out, int64_t timeout, size_t *ret_sent) {
+static __attribute__((noinline)) int send_waiting(hawser_channel *channel, struct outgoing *out, int64_t timeout, int r, size_t done,
+                                                  size_t *ret_sent) {
     struct waiting waiting;
+    waiting_init(&waiting, channel, &channel->sending, timeout);
+    r = send_on(&waiting, out, r, done, ret_sent);
+    waiting_end(&waiting, r == 0);
+    return r;
+}
+
+/* The first try comes before anything that only waiting needs. */
+static inline int send_public(hawser_channel *channel, struct outgoing *out, int64_t timeout, size_t *ret_sent) {
+    uint64_t calls = sys_calls_made;
+    size_t now = 0;
     int r = channel_enter_waiting(channel);
     if (r == 0)
         r = check_timeout(timeout);
+    if (r == 0)
+        r = check_sizes(channel, out);
     if (r < 0)
         return r;
-    waiting_init(&waiting, channel, &channel->sending, timeout);
-    r = send_all(&waiting, out, ret_sent);
+    r = send_try(channel, out, 0, &now);
+    half_count_calls(channel, &channel->sending, calls);
+    if (__builtin_expect(r == 0 && now == out->n, 1))
+        *ret_sent = now;
+    else
+        r = send_waiting(channel, out, timeout, r, now, ret_sent);
     channel_kick(channel); /* the transport may have read news on the way */
-    waiting_end(&waiting, r == 0);
     return r;
 }
 
@@ -172,12 +188,16 @@ static int wait_taken(struct waiting *waiting, uint64_t target) {
     }
 }
 
-static int send_sync(struct waiting *waiting, const struct outgoing *out) {
-    size_t sent;
+static int send_sync(struct waiting *waiting, struct outgoing *out) {
+    size_t sent = 0;
     int r = can_sync(waiting->channel);
     if (r == 0)
-        r = send_all(waiting, out, &sent);
-    return r < 0 ? r : wait_taken(waiting, waiting->target);
+        r = check_sizes(waiting->channel, out);
+    if (r < 0)
+        return r;
+    r = send_try(waiting->channel, out, 0, &sent);
+    r = send_on(waiting, out, r, sent, &sent);
+    return r < 0 ? r : wait_taken(waiting, out->target);
 }
 
 HAWSER_PUBLIC int hawser_send_sync(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
@@ -316,7 +336,7 @@ struct incoming {
     struct received_descriptors *fds;
 };
 
-static int receive_try(struct hawser_channel *channel, const struct incoming *in, size_t *ret_size) {
+static inline int receive_try(struct hawser_channel *channel, const struct incoming *in, size_t *ret_size) {
     half_lock(channel, &channel->receiving);
     disarm(channel);
     int r = channel->transport->recv(channel->link, in->buffer, in->capacity, in->fds, ret_size);
@@ -333,23 +353,27 @@ static void unhand(struct hawser_channel *channel) {
     half_unlock(channel, &channel->receiving);
 }
 
-static int receive(struct waiting *waiting, const struct incoming *in, size_t *ret_size) {
-    struct hawser_channel *channel = waiting->channel;
-    for (;;) {
-        int r = receive_try(channel, in, ret_size);
-        if (r != -EAGAIN)
-            return r;
-        r = waiting_step(waiting, WANT_RECEIVE);
+/* Goes on after a first try that got -EAGAIN. */
+static __attribute__((noinline)) int receive_waiting(hawser_channel *channel, const struct incoming *in, int64_t timeout,
+                                                     size_t *ret_size) {
+    struct waiting waiting;
+    waiting_init(&waiting, channel, &channel->receiving, timeout);
+    int r;
+    do {
+        channel_pay(channel);
+        r = waiting_step(&waiting, WANT_RECEIVE);
         if (r < 0) {
             unhand(channel);
-            return r;
+            break;
         }
-        channel_pay(channel);
-    }
+        r = receive_try(channel, in, ret_size);
+    } while (r == -EAGAIN);
+    waiting_end(&waiting, r == 0);
+    return r;
 }
 
-static int receive_public(hawser_channel *channel, const struct incoming *in, int64_t timeout, size_t *ret_size) {
-    struct waiting waiting;
+static inline int receive_public(hawser_channel *channel, const struct incoming *in, int64_t timeout, size_t *ret_size) {
+    uint64_t calls = sys_calls_made;
     int r = channel_enter_waiting(channel);
     if (r == 0)
         r = check_timeout(timeout);
@@ -357,10 +381,11 @@ static int receive_public(hawser_channel *channel, const struct incoming *in, in
         r = bad("recv: the buffer or ret_size is NULL");
     if (r < 0)
         return r;
-    waiting_init(&waiting, channel, &channel->receiving, timeout);
-    r = receive(&waiting, in, ret_size);
+    r = receive_try(channel, in, ret_size);
+    half_count_calls(channel, &channel->receiving, calls);
+    if (r == -EAGAIN)
+        r = receive_waiting(channel, in, timeout, ret_size);
     channel_pay(channel);
-    waiting_end(&waiting, r == 0);
     return r;
 }
 

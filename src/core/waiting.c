@@ -34,13 +34,16 @@ void half_wake(struct half *half) {
     }
 }
 
-void channel_kick(struct hawser_channel *channel) {
-    uint32_t news = load_seq_cst(&channel->link->news);
-    if (news == load_relaxed(&channel->kicked))
-        return;
+void channel_kick_all(struct hawser_channel *channel, uint32_t news) {
     store_relaxed(&channel->kicked, news);
     half_wake(&channel->sending);
     half_wake(&channel->receiving);
+}
+
+void half_count_calls_made(struct hawser_channel *channel, struct half *half, uint64_t n) {
+    half_lock(channel, half);
+    count_add(&half->system_calls, n);
+    half_unlock(channel, half);
 }
 
 int channel_cancel(struct hawser_channel *channel) {

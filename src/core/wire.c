@@ -52,7 +52,7 @@ int wire_hello_get(const uint8_t *payload, size_t size, struct wire_hello *ret_h
 }
 
 int wire_hello_seen(struct stream *stream, const uint8_t *payload, size_t size) {
-    struct wire_hello hello;
+    struct wire_hello hello = { 0 };
     if (wire_hello_get(payload, size, &hello) < 0)
         return link_break(&stream->link, "%s", error_sentence());
     if (hello.max_message < load_relaxed(&stream->link.max_message))
