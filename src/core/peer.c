@@ -89,8 +89,6 @@ static void take_own(struct link *link, struct packet *packet) {
 
 static void take_note(struct link *link, struct packet *packet) {
     uint32_t type = packet->note.type;
-    if (type == NOTE_RING)
-        return;
     if (type == NOTE_ACK)
         take_ack(link, packet->note.value);
     else if (type == NOTE_HELLO)
@@ -99,9 +97,9 @@ static void take_note(struct link *link, struct packet *packet) {
         refused(link, packet);
     else if (type >= NOTE_OWN)
         take_own(link, packet);
-    else
+    else if (type != NOTE_RING)
         link_break(link, "a note of unknown type %u", type);
-    link_news(link);
+    link_news(link); /* a ring too: it may have been for the other half, which sleeps on the same socket */
 }
 
 /* Takes the packet off that was just peeked at; descriptors that came with it stay in the kernel and die there.

@@ -83,7 +83,7 @@ int peer_glance(struct link *link, int64_t *looked_ns);
 int peer_adopt(struct peer *peer, int *fd);
 
 /* Reads every note now on the socket and acts on it: ACK here, HELLO by rendezvous, others by transport->note. A
- * malformed note breaks the link (link_break). Bumps link->news for anything but a ring. */
+ * malformed note breaks the link (link_break). Bumps link->news. */
 void peer_drain(struct link *link);
 
 /* Sends a note without waiting: 0, -EAGAIN (socket full), -EPIPE. ring: -EAGAIN counts as success, as the peer then has

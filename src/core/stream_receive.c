@@ -307,12 +307,13 @@ int stream_fill(struct stream *stream, size_t want) {
     int r = read_places(stream, want, vector, &n, &direct);
     if (r < 0)
         return r;
+    /* Before the read: a doorbell that the look takes off the socket announces what the read then finds. The other way round
+     * it could announce what came in between, and a thread about to sleep would never hear of it. */
+    stream_look_again(stream, &receiving->looked_ns);
     /* acquire: what a peer wrote before it was seen to be gone is there to be read now: so if there is nothing, it is the end */
     uint32_t gone = load_acquire(&stream->link.peer.gone);
     ssize_t got = stream->io->read(stream, vector, n);
     receiving->empty = got == -EAGAIN;
-    if (got == -EAGAIN)
-        stream_look_again(stream, &receiving->looked_ns);
     if (got == 0 || got == -ECONNRESET || got == -EPIPE || (got == -EAGAIN && gone))
         return read_end(stream);
     if (got < 0)
