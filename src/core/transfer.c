@@ -175,6 +175,7 @@ static int wait_taken(struct waiting *waiting, uint64_t target) {
         half_lock(channel, &channel->receiving);
         int r = channel->transport->acked(channel->link, &taken);
         half_unlock(channel, &channel->receiving);
+        channel_kick(channel); /* it may have read a message that another thread sleeps for */
         channel_pay(channel); /* the peer may be waiting for ours just as we for its */
         if (r == 0 && taken >= target)
             return 0;
@@ -336,12 +337,30 @@ struct incoming {
     struct received_descriptors *fds;
 };
 
+/* threads=many, under the receiving half's lock: one read may have brought more than one message, or the end, which concerns
+ * all; but of the others who sleep, those that the descriptor woke have found it empty and sleep again. */
+static void pass_on_now(struct hawser_channel *channel, int r) {
+    for (int i = 0; i < SLEEPERS_MAX; i++) {
+        if (load_seq_cst(&channel->receiving.sleepers[i]) == 0) /* pairs with half_sleeper_add */
+            continue;
+        if (r < 0 || channel->transport->ready(channel->link) != 0)
+            half_wake(&channel->receiving);
+        return;
+    }
+}
+
+static inline void pass_on(struct hawser_channel *channel, int r) {
+    if (__builtin_expect(channel->link->options.threads == HAWSER_THREADS_MANY, 0) && r != -EAGAIN)
+        pass_on_now(channel, r);
+}
+
 static inline int receive_try(struct hawser_channel *channel, const struct incoming *in, size_t *ret_size) {
     half_lock(channel, &channel->receiving);
     disarm(channel);
     int r = channel->transport->recv(channel->link, in->buffer, in->capacity, in->fds, ret_size);
     if (r == 0)
         count_received(channel, 1, *ret_size);
+    pass_on(channel, r);
     half_unlock(channel, &channel->receiving);
     channel_kick(channel);
     return r;
@@ -400,7 +419,11 @@ HAWSER_PUBLIC int hawser_recv_fds(hawser_channel *channel, void *buffer, size_t 
     struct incoming in = { .buffer = buffer, .capacity = capacity, .fds = &descriptors };
     if (!ret_n || (!fds && capacity_fds > 0))
         return bad("recv_fds: fds or ret_n is NULL");
-    int r = receive_public(channel, &in, timeout, ret_size);
+    int r = channel_enter(channel);
+    if (r == 0 && !(channel->transport->capabilities & HAWSER_CAN_DESCRIPTORS))
+        r = error_set(-EOPNOTSUPP, "recv_fds: %s cannot carry descriptors; use shm or unix", channel->transport->scheme);
+    if (r == 0)
+        r = receive_public(channel, &in, timeout, ret_size);
     if (r == 0 || r == -EMSGSIZE)
         *ret_n = descriptors.n;
     return r;
@@ -416,6 +439,7 @@ static int take_try(struct hawser_channel *channel, hawser_message *messages, si
             bytes += messages[i].size;
         count_received(channel, *ret_taken, bytes);
     }
+    pass_on(channel, r);
     half_unlock(channel, &channel->receiving);
     channel_kick(channel);
     return r;

@@ -71,6 +71,7 @@ static void fall_asleep(struct waiting *waiting, enum want want) {
         half_lock(channel, guard);
         int happened = channel->transport->arm(channel->link, want, &set);
         half_unlock(channel, guard);
+        channel_kick(channel); /* what the last try or the arm read for the other half */
         if (happened == 0) {
             waiting->slept = true;
             add_relaxed(&waiting->half->sleeps, 1);
