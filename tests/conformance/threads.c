@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* One thread sends while another receives; with threads=many any number do both. exchange/both_ways has the first of
+ * these between processes; here are the crowds, the flushes beside them, and the listeners. */
+
+#include "suite.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CREW = 4 };
+
+static uint64_t each(void) { return amount(3000, 300000); }
+
+/* A message says who sent it and its number of that sender, then bytes that follow from both. */
+struct stamp {
+    uint32_t who, number;
+};
+
+struct crew {
+    hawser_channel *channel;
+    uint32_t who;
+    uint64_t seen_sum; /* receivers: what came, told by a sum that misses and doubles both change */
+    uint64_t seen;
+};
+
+static size_t body_size(uint32_t number) { return number % 64 == 63 ? 40000 : number % 900; }
+
+static void *crew_send(void *argument) {
+    struct crew *crew = argument;
+    static _Thread_local uint8_t message[50000];
+    for (uint32_t i = 0; i < each(); i++) {
+        struct stamp stamp = { .who = crew->who, .number = i };
+        memcpy(message, &stamp, sizeof stamp);
+        memcpy(message + sizeof stamp, noise(i), body_size(i));
+        EXPECT(hawser_send(crew->channel, message, sizeof stamp + body_size(i), HAWSER_FOREVER), 0);
+    }
+    return NULL;
+}
+
+static struct stamp check_stamped(const uint8_t *message, size_t size) {
+    struct stamp stamp;
+    CHECK(size >= sizeof stamp);
+    memcpy(&stamp, message, sizeof stamp);
+    check_bytes(message + sizeof stamp, size - sizeof stamp, stamp.number, body_size(stamp.number));
+    return stamp;
+}
+
+static uint64_t stamp_value(struct stamp stamp) {
+    uint64_t state = ((uint64_t)stamp.who << 32 | stamp.number) + 1;
+    return random_next(&state);
+}
+
+static void *crew_receive(void *argument) {
+    struct crew *crew = argument;
+    static _Thread_local uint8_t buffer[50000];
+    uint32_t next[CREW] = { 0 };
+    for (;;) {
+        size_t size;
+        int status;
+        if (crew->who % 2) {
+            hawser_message message;
+            status = hawser_take(crew->channel, HAWSER_FOREVER, &message);
+            if (status == 0) {
+                size = message.size;
+                memcpy(buffer, message.data, size);
+                EXPECT(hawser_release(crew->channel, &message), 0);
+            }
+        } else {
+            status = hawser_recv(crew->channel, buffer, sizeof buffer, HAWSER_FOREVER, &size);
+        }
+        if (EXPECT_EITHER(status, 0, -ESHUTDOWN) < 0)
+            return NULL;
+        struct stamp stamp = check_stamped(buffer, size);
+        CHECK(stamp.who < CREW && stamp.number >= next[stamp.who]); /* in order, though others take the rest */
+        next[stamp.who] = stamp.number + 1;
+        crew->seen_sum += stamp_value(stamp);
+        crew->seen++;
+    }
+}
+
+static void crews_begin(pthread_t *threads, struct crew *crews, hawser_channel *channel, void *(*work)(void *)) {
+    for (uint32_t k = 0; k < CREW; k++) {
+        crews[k] = (struct crew){ .channel = channel, .who = k };
+        CHECK(pthread_create(&threads[k], NULL, work, &crews[k]) == 0);
+    }
+}
+
+static void crew_senders(struct side *side) {
+    pthread_t threads[CREW];
+    struct crew crews[CREW];
+    crews_begin(threads, crews, side->channel, crew_send);
+    for (int k = 0; k < CREW; k++)
+        pthread_join(threads[k], NULL);
+}
+
+static void crew_receivers(struct side *side) {
+    pthread_t threads[CREW];
+    struct crew crews[CREW];
+    uint64_t seen = 0, sum = 0, wanted = 0;
+    crews_begin(threads, crews, side->channel, crew_receive);
+    for (int k = 0; k < CREW; k++) {
+        pthread_join(threads[k], NULL);
+        seen += crews[k].seen;
+        sum += crews[k].seen_sum;
+    }
+    for (uint32_t who = 0; who < CREW; who++)
+        for (uint32_t i = 0; i < each(); i++)
+            wanted += stamp_value((struct stamp){ .who = who, .number = i });
+    CHECK(seen == CREW * each() && sum == wanted);
+}
+
+static void four_and_four(struct cell *cell) { meet_both_ways(cell, "threads=many", crew_senders, crew_receivers); }
+
+/* ---- with threads=many: all of it on one channel at once ---- */
+
+static void *sync_thread(void *argument) {
+    for (uint64_t i = 0; i < 100; i++)
+        EXPECT(hawser_send_sync(argument, noise(i), 100, HAWSER_FOREVER), 0);
+    return NULL;
+}
+
+static void *flush_thread(void *argument) {
+    for (uint64_t i = 0; i < 100; i++) {
+        EXPECT(hawser_send(argument, noise(i), 100, HAWSER_FOREVER), 0);
+        EXPECT(hawser_flush(argument, HAWSER_FOREVER), 0);
+    }
+    return NULL;
+}
+
+static void *recv_thread(void *argument) {
+    static _Thread_local uint8_t buffer[200];
+    for (;;) {
+        size_t size;
+        if (EXPECT_EITHER(hawser_recv(argument, buffer, sizeof buffer, HAWSER_FOREVER, &size), 0, -ESHUTDOWN) < 0)
+            return NULL;
+        CHECK(size == 100);
+    }
+}
+
+static void *statistics_thread(void *argument) {
+    struct hawser_statistics statistics = HAWSER_STATISTICS_INIT;
+    do
+        EXPECT(hawser_statistics(argument, &statistics), 0);
+    while (statistics.messages_sent < 400);
+    return NULL;
+}
+
+static void all_calls_act(struct side *side) {
+    void *(*const senders[])(void *) = { sync_thread, sync_thread, flush_thread, flush_thread, statistics_thread };
+    pthread_t sending[5], receiving[2];
+    for (int k = 0; k < 2; k++)
+        CHECK(pthread_create(&receiving[k], NULL, recv_thread, side->channel) == 0);
+    for (int k = 0; k < 5; k++)
+        CHECK(pthread_create(&sending[k], NULL, senders[k], side->channel) == 0);
+    for (int k = 0; k < 5; k++)
+        pthread_join(sending[k], NULL);
+    EXPECT(hawser_shutdown(side->channel), 0);
+    for (int k = 0; k < 2; k++)
+        pthread_join(receiving[k], NULL);
+}
+
+static void all_calls(struct cell *cell) { meet(cell, "threads=many", all_calls_act, all_calls_act); }
+
+/* ---- any number may accept ---- */
+
+static void *accept_thread(void *argument) {
+    hawser_channel *channel = accept_one(argument);
+    recv_one(channel, 5, 50);
+    hawser_close(channel);
+    return NULL;
+}
+
+static void acceptors(struct cell *cell) {
+    hawser_listener *listener = listen_new(cell, "");
+    pid_t children[CREW];
+    for (int k = 0; k < CREW; k++) {
+        children[k] = fork_child();
+        if (children[k] == 0) {
+            hawser_channel *channel = connect_bound(cell, "");
+            send_one(channel, 5, 50);
+            hawser_close(channel);
+            exit(0);
+        }
+    }
+    pthread_t threads[CREW];
+    for (int k = 0; k < CREW; k++)
+        CHECK(pthread_create(&threads[k], NULL, accept_thread, listener) == 0);
+    for (int k = 0; k < CREW; k++) {
+        pthread_join(threads[k], NULL);
+        reap(children[k]);
+    }
+    hawser_listener_close(listener);
+}
+
+const struct promise threads_promises[] = {
+    { "four_and_four", four_and_four, 0, PLAIN | LADDER | TIGHT, false, 60 },
+    { "all_calls", all_calls, FIFO, PLAIN | LADDER | TIGHT, false, 60 },
+    { "acceptors", acceptors, 0, PLAIN, false, 0 },
+    { NULL, NULL, 0, 0, false, 0 },
+};
