@@ -40,7 +40,6 @@
     X(int, epoll_create1, (int flags), (flags), epoll_create1) \
     X(int, epoll_ctl, (int epoll, int operation, int fd, struct epoll_event *event), (epoll, operation, fd, event), epoll_ctl) \
     X(int, eventfd, (unsigned value, int flags), (value, flags), eventfd) \
-    X(int, fallocate, (int fd, int mode, off_t offset, off_t size), (fd, mode, offset, size), fallocate) \
     X(int, fchmod, (int fd, mode_t mode), (fd, mode), fchmod) \
     X(int, fchmodat, (int directory, const char *path, mode_t mode, int flags), (directory, path, mode, flags), fchmodat) \
     X(int, fcntl, (int fd, int operation, long argument), (fd, operation, argument), fcntl) \

@@ -9,7 +9,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/process.h"
 #include "core/access.h"
+#include "wait/ladder.h"
 
 #include <errno.h>
 #include <string.h>
@@ -187,18 +189,25 @@ int rendezvous_greet(struct hawser_listener *listener, struct pending *pending, 
 
 /* ---- The connecting end ---- */
 
-static int await_packet(int fd, int64_t deadline, struct packet *packet) {
+/* Waits by the ladder: most listeners answer within what a sleep would cost. */
+static int await_packet(struct link *link, pid_t listener, int64_t deadline, struct packet *packet) {
+    struct ladder ladder;
+    ladder_init(&ladder, link->options.wait, true, false);
+    ladder_place(&ladder, process_apart(listener));
+    ladder_begin(&ladder);
     for (;;) {
-        int error = packet_receive(fd, false, packet);
+        int error = packet_receive(link->peer.socket, false, packet);
         if (error == -EPIPE)
             return error_note(-EAGAIN, "listener hung up without a word");
         if (error != -EAGAIN)
             return error == -EPROTO ? error_within(error, "listener is no hawser listener") : error;
         if (deadline_passed(deadline))
             return error_note(-EAGAIN, "listener did not answer in time");
+        if (ladder_next(&ladder, deadline) != LADDER_SLEEP)
+            continue;
         struct pollfd fds[2]; /* the socket and the waker */
         struct sleep_set set = { .fds = fds };
-        sleep_add(&set, fd, POLLIN);
+        sleep_add(&set, link->peer.socket, POLLIN);
         sleep_until(&set, waker_self(), deadline);
     }
 }
@@ -217,7 +226,7 @@ static int read_answer(struct link *link, struct packet *packet, uid_t uid, gid_
     return error < 0 ? error : 0;
 }
 
-static int exchange_hellos(struct link *link, int64_t deadline, uid_t uid, gid_t gid) {
+static int exchange_hellos(struct link *link, int64_t deadline, pid_t listener, uid_t uid, gid_t gid) {
     static const int on = 1;
     struct packet packet;
     int error = sys_setsockopt(link->peer.socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
@@ -226,7 +235,7 @@ static int exchange_hellos(struct link *link, int64_t deadline, uid_t uid, gid_t
     error = send_hello(link);
     /* One that refuses may do so, and hang up, before our hello is out: its reason is on the socket all the same. */
     if (error == 0 || error == -EPIPE)
-        error = await_packet(link->peer.socket, deadline, &packet);
+        error = await_packet(link, listener, deadline, &packet);
     if (error)
         return error;
     error = read_answer(link, &packet, uid, gid);
@@ -255,7 +264,7 @@ static int attempt(const struct address *address, const struct options *options,
     if (error)
         return error;
     link->peer.socket = steal_fd(&fd);
-    error = exchange_hellos(link, deadline, uid, gid);
+    error = exchange_hellos(link, deadline, pid, uid, gid);
     if (error)
         address->transport->close(link, true);
     else

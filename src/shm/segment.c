@@ -22,6 +22,8 @@
 
 static uint64_t round_to_page(uint64_t size) { return (size + PAGE - 1) / PAGE * PAGE; }
 
+#define MEMORY_SMALL (UINT64_C(128) << 10)
+
 static int memfd_new(const char *name) {
     int fd = sys_memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
     if (fd == -EINVAL) /* before Linux 6.3 */
@@ -43,15 +45,37 @@ static int check_file_limit(uint64_t size) {
     return 0;
 }
 
+/* Writing allocates a page and fills it in one go. fallocate would leave pages that count as holes until they are touched, by
+ * page faults that cost three times as much (docs/decisions.md). */
+static int write_zeros(int fd, uint64_t size) {
+    enum { PAGES = 64 };
+    static uint8_t zeros[4096];
+    struct iovec vector[PAGES];
+    for (unsigned i = 0; i < PAGES; i++)
+        vector[i].iov_base = zeros;
+    for (uint64_t done = 0; done < size;) {
+        int n = 0;
+        for (uint64_t left = size - done; left > 0 && n < PAGES; n++) {
+            vector[n].iov_len = left < sizeof zeros ? (size_t)left : sizeof zeros;
+            left -= vector[n].iov_len;
+        }
+        ssize_t written = sys_pwritev2(fd, vector, n, (off_t)done, 0);
+        if (written < 0 && written != -EINTR)
+            return (int)written;
+        if (written == 0)
+            return -ENOSPC;
+        done += written > 0 ? (uint64_t)written : 0;
+    }
+    return 0;
+}
+
 static int memory_allocate(int fd, uint64_t size) {
     if (size > INT64_MAX || size > SIZE_MAX)
         return error_set(-ENOMEM, "make %llu bytes of shared memory: more than this process can address", (unsigned long long)size);
     int r = check_file_limit(size);
     if (r < 0)
         return r;
-    do
-        r = sys_fallocate(fd, 0, 0, (off_t)size);
-    while (r == -EINTR);
+    r = write_zeros(fd, size);
     if (r < 0)
         return error_set(r, "make %llu bytes of shared memory: %s", (unsigned long long)size, error_text(r));
     return 0;
@@ -60,9 +84,10 @@ static int memory_allocate(int fd, uint64_t size) {
 static int memory_map(int fd, uint64_t size, int protection, struct memory *ret_memory) {
     if (size > SIZE_MAX / 2)
         return error_set(-ENOMEM, "map %llu bytes of shared memory: more than this process can address", (unsigned long long)size);
-    /* Populated: a page fault in the data path would cost more than the message; and a page that was fallocated but never
-     * touched counts as a hole. */
-    long start = sys_mmap(NULL, (size_t)size, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
+    /* Populated where it is large: page faults in the data path would cost more than the message. A small segment is not: few of
+     * its pages are ever touched by a link that does not stream, and connecting should be quick. Readers' faults come by sixteen. */
+    bool populate = size > MEMORY_SMALL || !(protection & PROT_WRITE);
+    long start = sys_mmap(NULL, (size_t)size, protection, MAP_SHARED | (populate ? MAP_POPULATE : 0), fd, 0);
     if (start < 0 && start > -4096)
         return error_set((int)start, "map %llu bytes of shared memory: %s", (unsigned long long)size, error_text((int)start));
     struct memory fresh = { .base = (uint8_t *)start, .size = (size_t)size }; // NOLINT: the kernel's own address
@@ -141,22 +166,7 @@ int memory_adopt(int fd, uint64_t minimum, uint64_t maximum, int stable, struct 
     return memory_map(fd, size, PROT_READ, ret_memory);
 }
 
-int memory_message(uint64_t size, int *ret_fd) {
-    cleanup_fd fd = memfd_new("hawser-message");
-    if (fd < 0)
-        return fd;
-    int r = memory_allocate(fd, size);
-    if (r < 0)
-        return r;
-    *ret_fd = steal_fd(&fd);
-    return 0;
-}
-
-int memory_map_writable(int fd, uint64_t size, struct memory *ret_memory) {
-    return memory_map(fd, size, PROT_READ | PROT_WRITE, ret_memory);
-}
-
-int memory_fill(int fd, const void *data, uint64_t size) {
+static int memory_fill(int fd, const void *data, uint64_t size) {
     const uint8_t *from = data;
     while (size > 0) {
         size_t step = size > (1u << 30) ? 1u << 30 : (size_t)size;
@@ -169,6 +179,23 @@ int memory_fill(int fd, const void *data, uint64_t size) {
         size -= (uint64_t)n;
     }
     return 0;
+}
+
+int memory_message(uint64_t size, const void *data, int *ret_fd) {
+    cleanup_fd fd = memfd_new("hawser-message");
+    if (fd < 0)
+        return fd;
+    int r = data ? check_file_limit(size) : memory_allocate(fd, size);
+    if (r == 0 && data)
+        r = memory_fill(fd, data, size);
+    if (r < 0)
+        return r;
+    *ret_fd = steal_fd(&fd);
+    return 0;
+}
+
+int memory_map_writable(int fd, uint64_t size, struct memory *ret_memory) {
+    return memory_map(fd, size, PROT_READ | PROT_WRITE, ret_memory);
 }
 
 int memory_seal(int fd, uint64_t size) {

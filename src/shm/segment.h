@@ -27,10 +27,10 @@ int memory_adopt(int fd, uint64_t minimum, uint64_t maximum, int stable, struct 
 
 void memory_unmap(struct memory *memory);
 
-/* An unmapped memfd of size bytes for one message, to be filled by memory_fill(), or mapped, and then closed by memory_seal(). */
-int memory_message(uint64_t size, int *ret_fd);
+/* An unmapped memfd for one message of size bytes: these, or where data is NULL zeros, to be mapped and written. Then closed by
+ * memory_seal(). */
+int memory_message(uint64_t size, const void *data, int *ret_fd);
 int memory_map_writable(int fd, uint64_t size, struct memory *ret_memory);
-int memory_fill(int fd, const void *data, uint64_t size);
 int memory_seal(int fd, uint64_t size); /* cuts it to size first; no writable map may be left */
 
 /* Makes a segment with a ring of ring_size bytes. with_barrier 0: both ends use fences. */

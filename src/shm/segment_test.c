@@ -93,9 +93,10 @@ static void test_lying_header(void **state) {
 
 static void test_message_memory(void **state) {
     (void)state;
+    static char bytes[5000] = "hello";
     int fd = -1;
     struct memory map;
-    assert_int_equal(memory_message(100000, &fd), 0);
+    assert_int_equal(memory_message(100000, NULL, &fd), 0);
     assert_int_equal(memory_map_writable(fd, 100000, &map), 0);
     memset(map.base, 7, 100000);
     memory_unmap(&map);
@@ -104,9 +105,7 @@ static void test_message_memory(void **state) {
     assert_int_equal(map.base[69999], 7);
     memory_unmap(&map);
     sys_close(fd);
-    assert_int_equal(memory_message(5000, &fd), 0);
-    static char bytes[5000] = "hello";
-    assert_int_equal(memory_fill(fd, bytes, 5000), 0);
+    assert_int_equal(memory_message(5000, bytes, &fd), 0);
     assert_int_equal(memory_seal(fd, 5000), 0);
     assert_int_equal(memory_adopt(fd, 5000, 8192, 1, &map), 0);
     assert_memory_equal(map.base, "hello", 5);

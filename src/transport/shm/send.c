@@ -226,9 +226,7 @@ static int send_own(struct shm_link *shm, const hawser_message *message, const s
     if (r < 0)
         return r;
     cleanup_fd fd = -1;
-    r = memory_message(message->size, &fd);
-    if (r == 0)
-        r = memory_fill(fd, message->data, message->size);
+    r = memory_message(message->size, message->data, &fd);
     if (r == 0)
         r = memory_seal(fd, message->size);
     if (r < 0)
@@ -336,7 +334,7 @@ static int loan_own(struct shm_link *shm, uint64_t size, struct shm_loan *loan) 
     cleanup_fd fd = -1;
     int r = own_free(shm);
     if (r == 0)
-        r = memory_message(size, &fd);
+        r = memory_message(size, NULL, &fd);
     if (r == 0)
         r = memory_map_writable(fd, size, &loan->memory);
     if (r < 0)
