@@ -234,7 +234,9 @@ static bool acknowledged(struct stream *stream) {
     uint64_t count = load_acquire(&stream->acked), noted = load_acquire(&link->peer.acked);
     if (noted > count)
         count = noted;
-    return count != stream->receiving.told || load_acquire(&stream->closed) || load_acquire(&link->peer.gone) ||
+    struct stream_receiving *receiving = &stream->receiving;
+    bool unheard = receiving->heard != receiving->position + (receiving->end - receiving->start);
+    return count != receiving->told || unheard || load_acquire(&stream->closed) || load_acquire(&link->peer.gone) ||
            stream->receiving.eof || load_acquire(&link->broken);
 }
 

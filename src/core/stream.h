@@ -123,7 +123,8 @@ struct stream_receiving {
     size_t size, got;
     uint8_t *handed;
     uint64_t taken; /* atomic: messages. Written by [R] */
-    uint64_t told;  /* what acked() last returned */
+    uint64_t told;  /* what acked() last returned ... */
+    uint64_t heard; /* ... and how many bytes of the whole stream it had then */
     bool large;     /* the last message was: read little at a time, so that the next one's bytes need not be copied */
     bool drops_fds; /* the call under way does not want descriptors: io may drop those there is no room for */
     bool empty;     /* the last read got -EAGAIN */

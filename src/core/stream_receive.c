@@ -322,6 +322,8 @@ int stream_fill(struct stream *stream, size_t want) {
     receiving->got += handed;
     receiving->position += handed;
     receiving->end += (size_t)got - handed;
+    if (stream->link.peer.socket < 0)
+        link_news(&stream->link); /* there may be an acknowledgement in it, behind messages, that the sending half sleeps for */
     if (receiving->handed)
         stream_hand(stream);
     return 0;

@@ -330,6 +330,7 @@ int stream_acked(struct link *link, uint64_t *ret_taken) {
     if (r < 0 && r != -EAGAIN)
         return r;
     stream->receiving.told = count;
+    stream->receiving.heard = stream->receiving.position + unread(&stream->receiving);
     *ret_taken = count;
     return 0;
 }
