@@ -237,7 +237,6 @@ static int sleep_poll(hawser_channel *channel) {
 
 static int sleep_send(hawser_channel *channel) {
     int status;
-    fill(channel, 0, 1000);
     while ((status = hawser_send(channel, noise(0), 1000, HAWSER_FOREVER)) == 0)
         continue;
     EXPECT(status, -EPIPE);
