@@ -1,87 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 The hawser authors */
 
-/* What is particular to shared memory: where messages of each size travel, what crosses beside the ring, what a lying peer
- * gets. What every channel promises is the conformance suite's. */
+/* What is particular to shared memory: where messages of each size travel, what crosses beside the ring. What every channel promises is the conformance suite's. */
 
-#include "transport/shm/shm.h"
-
-#include "base/error.h"
-#include "base/process.h"
-#include "core/channel.h"
-
-#include <hawser/hawser.h>
-
-#include <errno.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-
-#include <cmocka.h>
-
-#define SECOND ((int64_t)1000000000)
-#define SMALL "shm://?ring=4K&pool=256K&max_message=4M"
-
-struct ends {
-    hawser_channel *a, *b;
-};
-
-static struct ends pair_of(const char *address) {
-    struct ends ends;
-    if (hawser_pair(address, NULL, &ends.a, &ends.b) != 0)
-        fail_msg("%s", hawser_explain());
-    return ends;
-}
-
-static void ends_close(struct ends *ends) {
-    ends->a = hawser_close(ends->a);
-    ends->b = hawser_close(ends->b);
-}
-
-#define ok(CALL)                                               \
-    do {                                                       \
-        int ok_ = (CALL);                                      \
-        if (ok_ != 0)                                          \
-            fail_msg("%s: %d: %s", #CALL, ok_, hawser_explain()); \
-    } while (0)
-
-static uint8_t *pattern(size_t size, unsigned seed) {
-    uint8_t *bytes = malloc(size + 1);
-    for (size_t i = 0; i < size; i++)
-        bytes[i] = (uint8_t)(i * 31 + (i >> 8) + seed);
-    return bytes;
-}
-
-static bool matches(const void *data, size_t size, unsigned seed) {
-    const uint8_t *bytes = data;
-    for (size_t i = 0; i < size; i++)
-        if (bytes[i] != (uint8_t)(i * 31 + (i >> 8) + seed))
-            return false;
-    return true;
-}
-
-static unsigned open_descriptors(void) {
-    unsigned n = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        n += sys_fcntl(fd, F_GETFD, 0) >= 0;
-    return n;
-}
-
-/* Each end has heard the other's hello. ret_link: a's. */
-static struct ends met_pair(struct shm_link **ret_link) {
-    struct ends ends = pair_of(SMALL);
-    char byte;
-    size_t size;
-    ok(hawser_send(ends.a, "x", 1, HAWSER_NOW));
-    ok(hawser_recv(ends.b, &byte, 1, HAWSER_NOW, &size));
-    ok(hawser_send(ends.b, "x", 1, HAWSER_NOW));
-    ok(hawser_recv(ends.a, &byte, 1, HAWSER_NOW, &size));
-    *ret_link = shm_of(ends.a->link);
-    return ends;
-}
+#include "transport/shm/shm_test.h"
 
 /* Inline, pool and own memfd, each at its edges; received by copy, in place, and in place but stable. */
 static void test_sizes(void **state) {
@@ -504,106 +426,11 @@ static void test_idle_descriptors(void **state) {
 
 /* ---- A peer that lies. Both ends in one process; what a hostile one would write is written into its segment. ---- */
 
-static void expect_receiver_breaks(struct ends *ends, const char *part) {
-    static char buffer[300000];
-    size_t size;
-    assert_int_equal(hawser_recv(ends->b, buffer, sizeof buffer, HAWSER_NOW, &size), -EPROTO);
-    if (!strstr(hawser_explain(), part))
-        fail_msg("%s", hawser_explain());
-    assert_int_equal(hawser_recv(ends->b, buffer, sizeof buffer, HAWSER_NOW, &size), -EPROTO);
-    assert_int_equal(hawser_send(ends->b, "x", 1, HAWSER_NOW), -EPROTO);
-    ends_close(ends);
-}
-
-static void lie(uint32_t kind, const void *body, size_t size, const char *part) {
-    struct shm_link *liar;
-    struct ends ends = met_pair(&liar);
-    struct ring_writer *ring = &liar->sender.ring;
-    memcpy(ring->data + (ring->write & ring->mask) + 8, body, size);
-    store_release(ring_word(ring->data, ring->write & ring->mask), (uint64_t)kind << SHM_KIND_SHIFT | size);
-    expect_receiver_breaks(&ends, part);
-}
-
-static void test_lying_sender(void **state) {
-    (void)state;
-    struct shm_fds_prefix many = { .count = 17 }, none = { .count = 0 }, one = { .count = 1 };
-    lie(9, "", 0, "unknown kind");
-    lie(SHM_DATA_FDS, &many, sizeof many, "number of descriptors");
-    lie(SHM_DATA_FDS, &none, sizeof none, "number of descriptors");
-    lie(SHM_DATA_FDS, &none, 4, "too short");
-    lie(SHM_POOL, &one, sizeof one, "impossible size");
-    struct shm_descriptor pool = { .size = 10 }, own = { .size = 5000000 }, empty = { .size = 0 }, crowd = { .size = 1, .fds = 17 };
-    lie(SHM_POOL, &pool, sizeof pool, "never came");
-    lie(SHM_OWN, &own, sizeof own, "over max_message");
-    lie(SHM_OWN, &empty, sizeof empty, "empty");
-    lie(SHM_OWN, &crowd, sizeof crowd, "number of descriptors");
-    own.size = 100;
-    lie(SHM_OWN, &own, sizeof own, "did not come");
-    struct shm_chunk chunk = { .size = 4096 };
-    lie(SHM_CHUNK, &chunk, sizeof chunk, "did not come");
-    lie(SHM_CHUNK, &chunk, 8, "impossible size");
-}
-
-/* Memory that is not what its record says: unsealed, too small, out of turn, over the quota. */
-static void lie_with_memory(uint32_t kind, const void *body, size_t size, int seals, const char *part) {
-    struct shm_link *liar;
-    struct ends ends = met_pair(&liar);
-    static const char zeroes[4096];
-    int fd = sys_memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    assert_int_equal(sys_write(fd, zeroes, 4096), 4096);
-    assert_int_equal(sys_fcntl(fd, F_ADD_SEALS, seals), 0);
-    assert_int_equal(carrier_send(liar, &fd, 1), 0);
-    sys_close(fd);
-    struct ring_writer *ring = &liar->sender.ring;
-    memcpy(ring->data + (ring->write & ring->mask) + 8, body, size);
-    store_release(ring_word(ring->data, ring->write & ring->mask), (uint64_t)kind << SHM_KIND_SHIFT | size);
-    expect_receiver_breaks(&ends, part);
-}
-
-static void test_lying_memory(void **state) {
-    (void)state;
-    struct shm_chunk chunk = { .size = 4096 }, late = { .size = 4096, .index = 1 }, huge = { .size = UINT64_C(1) << 50 };
-    struct shm_chunk larger = { .size = 8192 };
-    struct shm_descriptor own = { .size = 4096 }, more = { .size = 4097 };
-    lie_with_memory(SHM_CHUNK, &chunk, sizeof chunk, F_SEAL_SHRINK, "seals");
-    lie_with_memory(SHM_CHUNK, &larger, sizeof larger, MEMORY_SEALS, "at least");
-    lie_with_memory(SHM_CHUNK, &late, sizeof late, MEMORY_SEALS, "out of turn");
-    lie_with_memory(SHM_CHUNK, &huge, sizeof huge, MEMORY_SEALS, "quota");
-    lie_with_memory(SHM_OWN, &own, sizeof own, MEMORY_SEALS, "seals");
-    lie_with_memory(SHM_OWN, &more, sizeof more, MEMORY_SEALS | F_SEAL_WRITE, "at least");
-}
-
-static void test_lying_receiver(void **state) {
-    (void)state;
-    for (int lie = 0; lie < 4; lie++) {
-        struct shm_link *liar;
-        struct ends ends = met_pair(&liar);
-        struct shm_segment *segment = shm_own(liar);
-        static char bytes[5000];
-        ok(hawser_send(ends.b, bytes, 5000, HAWSER_NOW)); /* through the pool */
-        if (lie == 0)
-            segment->freed = UINT64_C(1) << 40;
-        else if (lie == 1)
-            segment->freed = 3;
-        else if (lie == 2)
-            segment->taken = 1000;
-        else
-            segment->released = 77;
-        int r = 0;
-        for (int i = 0; i < 100 && r == 0; i++)
-            r = lie == 2 ? hawser_flush(ends.b, HAWSER_NOW) : hawser_send(ends.b, bytes, lie == 3 ? 5000 : 200, HAWSER_NOW);
-        assert_int_equal(r, -EPROTO);
-        assert_int_equal(hawser_send(ends.b, "x", 1, HAWSER_NOW), -EPROTO);
-        ends_close(&ends);
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),          cmocka_unit_test(test_before_first_use),  cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_no_free_descriptors), cmocka_unit_test(test_loans),        cmocka_unit_test(test_large_loan),
         cmocka_unit_test(test_release_any_order), cmocka_unit_test(test_wakes), cmocka_unit_test(test_threads), cmocka_unit_test(test_pool_grows_for_holders), cmocka_unit_test(test_death_without_waiting),          cmocka_unit_test(test_idle_descriptors),
-        cmocka_unit_test(test_lying_sender),   cmocka_unit_test(test_lying_memory),      cmocka_unit_test(test_lying_receiver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* A peer that lies, in its segment or with its memfds: its own link ends, with a sentence that names the check. */
+
+#include "transport/shm/shm_test.h"
+
+static void expect_receiver_breaks(struct ends *ends, const char *part) {
+    static char buffer[300000];
+    size_t size;
+    assert_int_equal(hawser_recv(ends->b, buffer, sizeof buffer, HAWSER_NOW, &size), -EPROTO);
+    if (!strstr(hawser_explain(), part))
+        fail_msg("%s", hawser_explain());
+    assert_int_equal(hawser_recv(ends->b, buffer, sizeof buffer, HAWSER_NOW, &size), -EPROTO);
+    assert_int_equal(hawser_send(ends->b, "x", 1, HAWSER_NOW), -EPROTO);
+    ends_close(ends);
+}
+
+static void lie(uint32_t kind, const void *body, size_t size, const char *part) {
+    struct shm_link *liar;
+    struct ends ends = met_pair(&liar);
+    struct ring_writer *ring = &liar->sender.ring;
+    memcpy(ring->data + (ring->write & ring->mask) + 8, body, size);
+    store_release(ring_word(ring->data, ring->write & ring->mask), (uint64_t)kind << SHM_KIND_SHIFT | size);
+    expect_receiver_breaks(&ends, part);
+}
+
+static void test_lying_sender(void **state) {
+    (void)state;
+    struct shm_fds_prefix many = { .count = 17 }, none = { .count = 0 }, one = { .count = 1 };
+    lie(9, "", 0, "unknown kind");
+    lie(SHM_DATA_FDS, &many, sizeof many, "number of descriptors");
+    lie(SHM_DATA_FDS, &none, sizeof none, "number of descriptors");
+    lie(SHM_DATA_FDS, &none, 4, "too short");
+    lie(SHM_POOL, &one, sizeof one, "impossible size");
+    struct shm_descriptor pool = { .size = 10 }, own = { .size = 5000000 }, empty = { .size = 0 }, crowd = { .size = 1, .fds = 17 };
+    lie(SHM_POOL, &pool, sizeof pool, "never came");
+    lie(SHM_OWN, &own, sizeof own, "over max_message");
+    lie(SHM_OWN, &empty, sizeof empty, "empty");
+    lie(SHM_OWN, &crowd, sizeof crowd, "number of descriptors");
+    own.size = 100;
+    lie(SHM_OWN, &own, sizeof own, "did not come");
+    struct shm_chunk chunk = { .size = 4096 };
+    lie(SHM_CHUNK, &chunk, sizeof chunk, "did not come");
+    lie(SHM_CHUNK, &chunk, 8, "impossible size");
+}
+
+/* Memory that is not what its record says: unsealed, too small, out of turn, over the quota. */
+static void lie_with_memory(uint32_t kind, const void *body, size_t size, int seals, const char *part) {
+    struct shm_link *liar;
+    struct ends ends = met_pair(&liar);
+    static const char zeroes[4096];
+    int fd = sys_memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(sys_write(fd, zeroes, 4096), 4096);
+    assert_int_equal(sys_fcntl(fd, F_ADD_SEALS, seals), 0);
+    assert_int_equal(carrier_send(liar, &fd, 1), 0);
+    sys_close(fd);
+    struct ring_writer *ring = &liar->sender.ring;
+    memcpy(ring->data + (ring->write & ring->mask) + 8, body, size);
+    store_release(ring_word(ring->data, ring->write & ring->mask), (uint64_t)kind << SHM_KIND_SHIFT | size);
+    expect_receiver_breaks(&ends, part);
+}
+
+static void test_lying_memory(void **state) {
+    (void)state;
+    struct shm_chunk chunk = { .size = 4096 }, late = { .size = 4096, .index = 1 }, huge = { .size = UINT64_C(1) << 50 };
+    struct shm_chunk larger = { .size = 8192 };
+    struct shm_descriptor own = { .size = 4096 }, more = { .size = 4097 };
+    lie_with_memory(SHM_CHUNK, &chunk, sizeof chunk, F_SEAL_SHRINK, "seals");
+    lie_with_memory(SHM_CHUNK, &larger, sizeof larger, MEMORY_SEALS, "at least");
+    lie_with_memory(SHM_CHUNK, &late, sizeof late, MEMORY_SEALS, "out of turn");
+    lie_with_memory(SHM_CHUNK, &huge, sizeof huge, MEMORY_SEALS, "quota");
+    lie_with_memory(SHM_OWN, &own, sizeof own, MEMORY_SEALS, "seals");
+    lie_with_memory(SHM_OWN, &more, sizeof more, MEMORY_SEALS | F_SEAL_WRITE, "at least");
+}
+
+static void test_lying_receiver(void **state) {
+    (void)state;
+    for (int lie = 0; lie < 4; lie++) {
+        struct shm_link *liar;
+        struct ends ends = met_pair(&liar);
+        struct shm_segment *segment = shm_own(liar);
+        static char bytes[5000];
+        ok(hawser_send(ends.b, bytes, 5000, HAWSER_NOW)); /* through the pool */
+        if (lie == 0)
+            segment->freed = UINT64_C(1) << 40;
+        else if (lie == 1)
+            segment->freed = 3;
+        else if (lie == 2)
+            segment->taken = 1000;
+        else
+            segment->released = 77;
+        int r = 0;
+        for (int i = 0; i < 100 && r == 0; i++)
+            r = lie == 2 ? hawser_flush(ends.b, HAWSER_NOW) : hawser_send(ends.b, bytes, lie == 3 ? 5000 : 200, HAWSER_NOW);
+        assert_int_equal(r, -EPROTO);
+        assert_int_equal(hawser_send(ends.b, "x", 1, HAWSER_NOW), -EPROTO);
+        ends_close(&ends);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lying_sender),   cmocka_unit_test(test_lying_memory),      cmocka_unit_test(test_lying_receiver),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
