@@ -3,6 +3,7 @@
 
 /* Errors, deadlines, process identity, the lock, the table of system calls. */
 
+#include "base/fork_test.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/lock.h"
@@ -57,7 +58,7 @@ static void test_a_forked_child_is_another_process(void **state) {
     uint32_t self = process_self();
     assert_true(self != 0);
     assert_int_equal(process_self(), self);
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0)
         _exit(process_self() == self || process_self() == 0);
     int status;

@@ -5,6 +5,8 @@
 
 #include "core/meeting_test.h"
 
+#include "base/fork_test.h"
+
 /* ---- Floods ---- */
 
 static void floods_do_not_keep_others_out(void **state) {
@@ -136,7 +138,7 @@ static void listeners_check_their_arguments(void **state) {
 static void a_forked_child_leaves_the_listener_alone(void **state) {
     (void)state;
     hawser_listener *listener = listen_at("test://a");
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         hawser_channel *channel;
         int error = hawser_accept(listener, HAWSER_NOW, &channel);

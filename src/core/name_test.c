@@ -3,6 +3,7 @@
 
 #include "core/name.h"
 
+#include "base/fork_test.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "core/transport.h"
@@ -201,7 +202,7 @@ static void racers_have_one_winner(void **state) {
         unsigned winners = 0;
         assert_true(pipe(start) == 0 && pipe(result) == 0 && pipe(stop) == 0);
         for (unsigned i = 0; i < RACERS; i++)
-            if (fork() == 0) {
+            if (fork_child() == 0) {
                 close(start[1]);
                 close(stop[1]);
                 race(start[0], result[1], stop[0]);
@@ -232,7 +233,7 @@ static void waits_for_a_listener(void **state) {
     int64_t began = clock_now();
     assert_int_equal(name_connect_socket(path, SOCK_SEQPACKET, began + 30000000, &fd), -ETIMEDOUT);
     assert_true(clock_now() - began >= 30000000);
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         struct name name;
         int listener = -1;
@@ -268,7 +269,7 @@ static void a_held_lock_is_not_waited_for_without_end(void **state) {
 /* Really another uid: a child that gives its rights up. Exits with the error. */
 static int as_user(uid_t uid, const char *path, int (*what)(const char *path)) {
     int status;
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         if (setgid(uid) || setuid(uid))
             _exit(99);

@@ -5,6 +5,8 @@
 
 #include "core/meeting_test.h"
 
+#include "base/fork_test.h"
+
 /* ---- Meeting ---- */
 
 static void two_ends_meet(void **state) {
@@ -154,7 +156,7 @@ static void pairs_meet_at_first_use(void **state) {
     struct test_link *near = (struct test_link *)a->link, *far = (struct test_link *)b->link;
     assert_int_equal(rendezvous_begin(&near->link), 0);
     assert_int_equal(near->link.peer.known, 0);
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         rendezvous_begin(&far->link);
         peer_drain(&far->link);
@@ -345,7 +347,7 @@ static void connecting_waits_and_gives_up(void **state) {
 static int as_user(uid_t uid, const char *address, const char *sentence) {
     hawser_channel *channel;
     int status;
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         setenv("HAWSER_RUNTIME_DIR", "/nonexistent", 1);
         if (setgid(uid) || setuid(uid))
@@ -433,7 +435,7 @@ static void squatted_names_are_not_trusted(void **state) {
     assert_int_equal(chown(runtime, 1001, 1001), 0);
     snprintf(address, sizeof address, "test://%s/a", runtime);
     assert_int_equal(pipe(told), 0);
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         hawser_listener *listener;
         char byte = 0;

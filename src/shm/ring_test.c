@@ -4,6 +4,7 @@
 #include "shm/ring.h"
 
 #include "shm/segment.h"
+#include "base/fork_test.h"
 #include "base/sys.h"
 
 #include <pthread.h>
@@ -276,7 +277,7 @@ static void test_two_processes(void **state) {
     struct memory writer_memory, reader_memory;
     assert_int_equal(segment_create(16384, 0, 1, &reader_memory, &reader_fd), 0);
     assert_int_equal(sys_pipe2(ready, O_CLOEXEC), 0);
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         struct segment_view view;
         struct ring_writer writer;

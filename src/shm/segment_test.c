@@ -3,6 +3,7 @@
 
 #include "shm/segment.h"
 
+#include "base/fork_test.h"
 #include "base/error.h"
 #include "base/sys.h"
 
@@ -116,7 +117,7 @@ static void test_message_memory(void **state) {
 /* In a child, as a limit once lowered may not rise again. */
 static void test_file_limit(void **state) {
     (void)state;
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         struct rlimit limit = { .rlim_cur = 65536, .rlim_max = 65536 };
         setrlimit(RLIMIT_FSIZE, &limit);
@@ -137,7 +138,7 @@ static void test_not_inherited(void **state) {
     struct memory own;
     int fd = -1;
     assert_int_equal(memory_create("test", 4096, &own, &fd), 0);
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0)
         _exit(sys_madvise(own.base, own.size, MADV_NORMAL) == -ENOMEM ? 0 : 1);
     int status = -1;

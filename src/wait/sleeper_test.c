@@ -5,6 +5,7 @@
 
 #include "wait/sleeper.h"
 
+#include "base/fork_test.h"
 #include "base/clock.h"
 #include "base/sys.h"
 
@@ -81,7 +82,7 @@ static void test_without_a_waker_sleeps_are_naps(void **state) {
 static void test_a_forked_child_has_its_own(void **state) {
     (void)state;
     int own = waker_self(), first = waker_of_a_thread();
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0)
         _exit(waker_self() == own || waker_of_a_thread() == first);
     int status;

@@ -3,6 +3,7 @@
 
 /* FIFOs between hawser ends and with plain files' tools, in a directory of the test's own. */
 
+#include "base/fork_test.h"
 #include "base/sys.h"
 
 #include <hawser/hawser.h>
@@ -193,7 +194,7 @@ static void test_killed(void **state) {
     int ready[2];
     char byte;
     assert_int_equal(pipe(ready), 0);
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     if (pid == 0) {
         if (hawser_listen(address, NULL, &listener) == 0)
             _exit(0);
@@ -202,7 +203,7 @@ static void test_killed(void **state) {
     waitpid(pid, NULL, 0);
     assert_int_equal(access(path, F_OK), 0);
     assert_int_equal(hawser_listen(address, NULL, &listener), 0);
-    pid = fork();
+    pid = fork_child();
     if (pid == 0) {
         hawser_channel *writer;
         static char big[100000];

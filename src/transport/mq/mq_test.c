@@ -3,6 +3,7 @@
 
 /* What is special about mq: limits of every kind, names that must not stay, queues that take what nobody reads. */
 
+#include "base/fork_test.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/sys.h"
@@ -228,7 +229,7 @@ static void test_killed_sender(void **state) {
     size_t size;
     (void)state;
     assert_int_equal(hawser_listen("mq://kill", NULL, &listener), 0);
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     if (pid == 0) {
         if (hawser_connect("mq://kill", NULL, LONG_NS, &channel) < 0)
             _exit(1);

@@ -3,6 +3,7 @@
 
 /* What is special about pipes: what is handed over, SIGPIPE, and children that keep them open. */
 
+#include "base/fork_test.h"
 #include "base/memory.h"
 #include "base/sys.h"
 #include "core/pipe_io.h"
@@ -154,14 +155,14 @@ static void run_outlived(bool killed) {
     int hold[2];
     assert_int_equal(pipe(hold), 0);
     assert_int_equal(hawser_listen("pipe://outlived", NULL, &listener), 0);
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     if (pid == 0) {
         char byte;
         hawser_channel *mine;
         if (hawser_connect("pipe://outlived", NULL, SECOND, &mine) < 0)
             _exit(1);
         close(hold[1]);
-        if (fork() == 0) /* the child holds on until the test ends */
+        if (fork_child() == 0) /* the child holds on until the test ends */
             _exit(read(hold[0], &byte, 1) == 0 ? 0 : 1);
         if (hawser_send(mine, "last", 4, SECOND) < 0)
             _exit(1);

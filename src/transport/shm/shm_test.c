@@ -5,6 +5,8 @@
 
 #include "transport/shm/shm_test.h"
 
+#include "base/fork_test.h"
+
 /* Inline, pool and own memfd, each at its edges; received by copy, in place, and in place but stable. */
 static void test_sizes(void **state) {
     (void)state;
@@ -44,7 +46,7 @@ static void test_before_first_use(void **state) {
     (void)state;
     struct ends ends = pair_of(SMALL);
     uint8_t *large = pattern(100000, 3);
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         int r = hawser_send(ends.b, "first", 5, 0);
         for (int i = 0; r == 0 && i < 2; i++)
@@ -79,7 +81,7 @@ static void test_death_without_waiting(void **state) {
     (void)state;
     for (int sends = 0; sends < 2; sends++) {
         struct ends ends = pair_of(SMALL);
-        pid_t child = fork();
+        pid_t child = fork_child();
         if (child == 0) {
             int r = hawser_send(ends.b, "x", 1, 0);
             raise(SIGKILL);
@@ -305,7 +307,7 @@ static void wake_test(const char *address) {
     struct ends ends = pair_of(address);
     char buffer[256];
     size_t size;
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         int r = 0;
         while (r == 0) {

@@ -3,6 +3,7 @@
 
 #include "transport/sysv/record.h"
 
+#include "base/fork_test.h"
 #include "base/error.h"
 #include "transport/sysv/queue.h"
 
@@ -70,7 +71,7 @@ static void test_orphan_is_collected(void **state) {
     int pipe_fds[2];
     (void)state;
     assert_int_equal(pipe(pipe_fds), 0);
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     if (pid == 0) {
         struct record record;
         int queues[2];

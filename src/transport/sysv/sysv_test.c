@@ -3,6 +3,7 @@
 
 /* What is special about sysv: its queues outlive their processes, and cannot be polled. */
 
+#include "base/fork_test.h"
 #include "base/error.h"
 #include "base/sys.h"
 #include "core/stream.h"
@@ -139,7 +140,7 @@ static void test_forked_child_keeps_nothing(void **state) {
     uint32_t key = the_key();
     assert_int_equal(hawser_send(a, "x", 1, 0), 0);
     assert_int_equal(hawser_send(b, "x", 1, 0), 0);
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     if (pid == 0) {
         alarm(60); /* should the test fail before it kills us */
         pause();
@@ -201,7 +202,7 @@ static void test_killed_sender(void **state) {
     uint64_t number = 0, expected = 0;
     size_t size;
     (void)state;
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     if (pid == 0)
         send_until_killed();
     assert_int_equal(hawser_accept(listener, LONG_NS, &channel), 0);
@@ -238,11 +239,11 @@ static void test_next_open_removes_what_the_dead_left(void **state) {
     char byte;
     (void)state;
     assert_int_equal(pipe(told), 0);
-    pid_t server = fork();
+    pid_t server = fork_child();
     if (server == 0)
         serve_until_killed(told[1]);
     assert_int_equal(read(told[0], &byte, 1), 1);
-    pid_t client = fork();
+    pid_t client = fork_child();
     if (client == 0) {
         connect_or_die("sysv://both");
         if (write(told[1], "c", 1) != 1)
@@ -272,7 +273,7 @@ static void test_both_close_at_once(void **state) {
     hawser_listener *listener = listen_at("sysv://close");
     hawser_channel *channel;
     (void)state;
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     for (int i = 0; pid == 0 && i < ROUNDS; i++) {
         uint8_t byte;
         size_t size;
@@ -302,7 +303,7 @@ static void test_sleepers_are_rung(void **state) {
     hawser_channel *channel;
     hawser_message message;
     (void)state;
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     if (pid == 0) {
         channel = connect_or_die("sysv://ring?wait=block");
         echo(channel);
@@ -473,7 +474,7 @@ static void test_other_user(void **state) {
     snprintf(address, sizeof address, "sysv://%s/meet?users=4321", directory);
     hawser_listener *listener = listen_at(address);
     snprintf(address, sizeof address, "sysv://%s/meet", directory);
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     if (pid == 0)
         other_user(address);
     assert_int_equal(hawser_accept(listener, LONG_NS, &channel), 0);

@@ -5,6 +5,8 @@
 
 #include "transport/unix/unix.h"
 
+#include "base/fork_test.h"
+
 #include "core/channel.h"
 
 #include <errno.h>
@@ -395,7 +397,7 @@ static void test_pair_learns_its_peer(void **state) {
     char bytes[8];
     size_t size;
     assert_int_equal(hawser_peer(ends.a, &peer), -EAGAIN);
-    pid_t child = fork();
+    pid_t child = fork_child();
     if (child == 0) {
         int r = hawser_send(ends.b, "x", 1, PATIENCE);
         if (r == 0)
