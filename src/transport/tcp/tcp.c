@@ -264,11 +264,17 @@ static int listen_loopback(const struct options *options, struct sockaddr_storag
     return r < 0 ? r : sys_getsockname(*ret_fd, (struct sockaddr *)ret_name, ret_length);
 }
 
-/* Anyone on this machine may connect to the listener: only the one whose names mirror ours is our other end. */
-static bool mirrors(int a, int b) {
+/* Anyone on this machine may connect to the listener: only the one whose names mirror ours is our other end. 1, 0, or an error:
+ * to pass over our own for want of its name would be to wait for ever. */
+static int mirrors(int a, int b) {
     struct sockaddr_storage a_own, a_peer, b_own, b_peer;
-    return ask_names(a, &a_own, &a_peer) >= 0 && ask_names(b, &b_own, &b_peer) >= 0 &&
-           memcmp(&a_own, &b_peer, sizeof a_own) == 0 && memcmp(&a_peer, &b_own, sizeof a_peer) == 0;
+    int r = ask_names(a, &a_own, &a_peer);
+    if (r < 0)
+        return r;
+    r = ask_names(b, &b_own, &b_peer);
+    if (r < 0)
+        return r == -ENOTCONN ? 0 : r; /* a stranger who has gone already */
+    return memcmp(&a_own, &b_peer, sizeof a_own) == 0 && memcmp(&a_peer, &b_own, sizeof a_peer) == 0;
 }
 
 static int accept_own(int listener, int a, int *ret_b) {
@@ -278,10 +284,11 @@ static int accept_own(int listener, int a, int *ret_b) {
         sleep_add(&set, listener, POLLIN);
         sleep_until(&set, waker_self(), DEADLINE_NEVER); /* a stands, so its other end is on its way */
         cleanup_fd b = sys_accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (b >= 0 && mirrors(a, b)) {
+        int r = b >= 0 ? mirrors(a, b) : 0;
+        if (r > 0)
             *ret_b = steal_fd(&b);
-            return 0;
-        }
+        if (r != 0)
+            return r < 0 ? r : 0;
         if (b < 0 && b != -EAGAIN && b != -EINTR && b != -ECONNABORTED)
             return b;
     }
