@@ -177,10 +177,13 @@ static void sleeping_survivor(struct side *side) {
 static void sleeping(struct cell *cell) { run_as_receiver(cell, sleeping_receiver, sleeping_survivor); }
 
 static void full_victim(struct side *side) {
-    side->cell->shared[4] = fill(side->channel, 0, 100);
+    uint64_t n = 0;
+    while (hawser_send(side->channel, noise(n), 100, HAWSER_NOW) == 0)
+        n++;
+    side->cell->shared[4] = n;
     tell(side);
-    for (uint64_t i = side->cell->shared[4];; i++)
-        send_one(side->channel, i, 100);
+    for (;; n++)
+        send_one(side->channel, n, 100);
 }
 
 /* Killed in a send that waits for room. Its outbox dies with it, but not what the queue holds. */

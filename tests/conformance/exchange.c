@@ -10,8 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned long long n_small(void) { return amount(100000, 10000000); }
-static unsigned long long n_large(void) { return amount(100, 10000); }
+/* In full where the address is plain; a part of it where only how it waits, or how little room there is, differs. */
+static unsigned long long part(const struct side *side, unsigned long long n) {
+    enum kind kind = side->cell->place->kind;
+    return kind == PLAIN ? n : kind == TIGHT ? n / 20 : n / 4;
+}
+
+static unsigned long long n_small(const struct side *side) { return part(side, amount(100000, 10000000)); }
+static unsigned long long n_large(const struct side *side) { return part(side, amount(100, 10000)); }
 static size_t draw(uint64_t *state, size_t most) { return (size_t)(random_next(state) % (most + 1)); }
 
 static void send_drawn(hawser_channel *channel, uint64_t seed, unsigned long long n, size_t most) {
@@ -36,33 +42,35 @@ static void expect_end(hawser_channel *channel) {
     EXPECT(hawser_recv(channel, &byte, 1, HAWSER_FOREVER, &size), -ESHUTDOWN);
 }
 
-static void small_sender(struct side *side) { send_drawn(side->channel, 7, n_small(), 4096); }
+static void small_sender(struct side *side) { send_drawn(side->channel, 7, n_small(side), 4096); }
 static void small_receiver(struct side *side) {
-    recv_drawn(side->channel, 7, n_small(), 4096);
+    recv_drawn(side->channel, 7, n_small(side), 4096);
     expect_end(side->channel);
 }
 
 static void small(struct cell *cell) { meet_both_ways(cell, "", small_sender, small_receiver); }
 
-static void large_sender(struct side *side) { send_drawn(side->channel, 8, n_large(), NOISE); }
+static void large_sender(struct side *side) { send_drawn(side->channel, 8, n_large(side), NOISE); }
 static void large_receiver(struct side *side) {
-    recv_drawn(side->channel, 8, n_large(), NOISE);
+    recv_drawn(side->channel, 8, n_large(side), NOISE);
     expect_end(side->channel);
 }
 
 static void large(struct cell *cell) { meet_both_ways(cell, "", large_sender, large_receiver); }
 
 /* Sizes around every power of two, where headers, wraps and packets meet their edges. */
+static size_t edges_most(const struct side *side) { return side->cell->place->kind == TIGHT ? 1u << 13 : NOISE; }
+
 static void edges_sender(struct side *side) {
     uint64_t number = 0;
-    for (size_t power = 1; power <= NOISE; power *= 2)
+    for (size_t power = 1; power <= edges_most(side); power *= 2)
         for (size_t size = power > 24 ? power - 24 : 0; size <= power + 24 && size <= NOISE; size++)
             send_one(side->channel, number++, size);
 }
 
 static void edges_receiver(struct side *side) {
     uint64_t number = 0;
-    for (size_t power = 1; power <= NOISE; power *= 2)
+    for (size_t power = 1; power <= edges_most(side); power *= 2)
         for (size_t size = power > 24 ? power - 24 : 0; size <= power + 24 && size <= NOISE; size++)
             recv_one(side->channel, number++, size);
 }
@@ -98,7 +106,7 @@ static void empty(struct cell *cell) { meet_both_ways(cell, "", empty_sender, em
 
 static void echo_client(struct side *side) {
     uint64_t seed = 9;
-    for (uint64_t i = 0; i < amount(3000, 100000); i++) {
+    for (uint64_t i = 0; i < part(side, amount(4000, 100000)); i++) {
         size_t size = draw(&seed, i % 50 ? 3000 : 200000);
         send_one(side->channel, i, size);
         recv_one(side->channel, i, size);
@@ -119,14 +127,14 @@ static void round_trips(struct cell *cell) { meet_both_ways(cell, "", echo_clien
 
 static void *both_ways_thread(void *argument) {
     struct side *side = argument;
-    send_drawn(side->channel, 10, n_small() / 5, 4096);
+    send_drawn(side->channel, 10, n_small(side) / 5, 4096);
     return NULL;
 }
 
 static void both_ways_act(struct side *side) {
     pthread_t sender;
     CHECK(pthread_create(&sender, NULL, both_ways_thread, side) == 0);
-    recv_drawn(side->channel, 10, n_small() / 5, 4096);
+    recv_drawn(side->channel, 10, n_small(side) / 5, 4096);
     pthread_join(sender, NULL);
 }
 
@@ -135,7 +143,7 @@ static void both_ways(struct cell *cell) { meet(cell, "", both_ways_act, both_wa
 
 /* ---- every way to send against every way to receive ---- */
 
-static unsigned long long n_mixed(void) { return amount(20000, 1000000); }
+static unsigned long long n_mixed(const struct side *side) { return part(side, amount(20000, 1000000)); }
 
 static uint64_t send_batch(hawser_channel *channel, uint64_t number, uint64_t *seed, size_t most, uint64_t limit) {
     hawser_message messages[17] = { 0 };
@@ -165,13 +173,13 @@ static size_t mixed_most(uint64_t number) { return number % 100 == 0 ? 150000 : 
 static void mixed_sender(struct side *side) {
     bool sync = can(side->cell, HAWSER_CAN_SYNC);
     uint64_t seed = 11, choice = 12;
-    for (uint64_t i = 0; i < n_mixed();) {
+    for (uint64_t i = 0; i < n_mixed(side);) {
         size_t most = mixed_most(i);
         uint64_t pick = random_next(&choice) % 100;
         if (pick < 30) {
             send_loan(side->channel, i++, draw(&seed, most));
         } else if (pick < 50) {
-            i += send_batch(side->channel, i, &seed, 2000, n_mixed());
+            i += send_batch(side->channel, i, &seed, 2000, n_mixed(side));
         } else if (pick == 50 && sync) {
             EXPECT(hawser_send_sync(side->channel, noise(i), draw(&seed, 2000), HAWSER_FOREVER), 0);
             i++;
@@ -185,7 +193,7 @@ static void mixed_sender(struct side *side) {
 static void mixed_receiver(struct side *side) {
     static uint8_t buffer[NOISE];
     uint64_t choice = 13;
-    for (uint64_t i = 0; i < n_mixed();) {
+    for (uint64_t i = 0; i < n_mixed(side);) {
         hawser_message messages[9];
         size_t n = 1;
         uint64_t pick = random_next(&choice) % 3;

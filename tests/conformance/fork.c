@@ -281,6 +281,6 @@ const struct promise fork_promises[] = {
     { "pair_swapped", pair_swapped, FIFO, PLAIN | LADDER, false, 0 },
     { "pair_siblings", pair_siblings, FIFO, PLAIN | LADDER, false, 0 },
     { "pair_race", pair_race, FIFO, PLAIN, false, 0 },
-    { "pair_here", pair_here, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
+    { "pair_here", pair_here, FIFO, PLAIN | LADDER | MANY, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },
 };

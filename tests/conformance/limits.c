@@ -154,13 +154,18 @@ static void too_small_large(struct cell *cell) {
 
 /* ---- full ---- */
 
-static void full_of(hawser_channel *sender, hawser_channel *receiver, size_t size) {
+static void full_of(hawser_channel *sender, hawser_channel *receiver, size_t size, bool over_tcp) {
     uint64_t number = 0;
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 2; round++) {
         uint64_t n = fill(sender, number, size);
         CHECK(n >= 1);
         int64_t began = now_ns();
-        EXPECT(hawser_send(sender, noise(number + n), size, 20 * MS), -ETIMEDOUT);
+        int status;
+        while ((status = hawser_send(sender, noise(number + n), size, 20 * MS)) == 0 && over_tcp) { /* see settling_ns() */
+            began = now_ns();
+            n++;
+        }
+        EXPECT(status, -ETIMEDOUT);
         CHECK(now_ns() - began >= 20 * MS);
         EXPECT(hawser_send(sender, noise(number + n), size, HAWSER_NOW), -EAGAIN);
         drain(sender, receiver, number, n, size);
@@ -173,10 +178,11 @@ static void full_of(hawser_channel *sender, hawser_channel *receiver, size_t siz
 
 static void full(struct cell *cell) {
     const size_t sizes[] = { 1, 64, 1000, 5000, 100000 };
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    size_t step = cell->place->kind == PLAIN ? 1 : 2;
+    for (size_t i = step - 1; i < sizeof sizes / sizeof sizes[0]; i += step) {
         hawser_channel *sender, *receiver;
         ends_open(cell, "", &sender, &receiver);
-        full_of(sender, receiver, sizes[i]);
+        full_of(sender, receiver, sizes[i], cell->place->mechanism == TCP);
         hawser_close(sender);
         hawser_close(receiver);
     }
@@ -275,7 +281,7 @@ const struct promise limits_promises[] = {
     { "peers_limit", peers_limit, FIFO, PLAIN | TIGHT, false, 0 },
     { "announced", announced, SHM | PIPE | UNIX | TCP | MQ | SYSV, PLAIN, false, 0 },
     { "default_limit", default_limit, 0, PLAIN, false, 40 },
-    { "too_small", too_small, 0, PLAIN | TIGHT, false, 0 },
+    { "too_small", too_small, 0, PLAIN, false, 0 },
     { "too_small_large", too_small_large, 0, PLAIN | TIGHT, false, 0 },
     { "full", full, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "full_wait", full_wait, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },

@@ -25,7 +25,7 @@ const struct place places[] = {
     { "tcp?tight", TCP, TIGHT, "tcp://127.0.0.1:0", "buffer=4K&read_ahead=4K" },
     { "tcp6", TCP, PLAIN, "tcp://[::1]:0", "" },
     ALL_LADDERS("mq", MQ, "mq://n#"),
-    { "mq?tight", MQ, TIGHT, "mq://n#", "depth=2&packet=64" },
+    { "mq?tight", MQ, TIGHT, "mq://n#", "depth=8&packet=128" },
     ALL_LADDERS("sysv", SYSV, "sysv://n#"),
     { "sysv?tight", SYSV, TIGHT, "sysv://n#", "packet=64" },
     { NULL, 0, 0, NULL, NULL },

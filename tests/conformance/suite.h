@@ -135,7 +135,7 @@ void kill_other(struct side *side); /* a child: SIGKILL, and waits for the death
 #define SECOND 1000000000ll
 int64_t now_ns(void);
 void nap(int64_t ns);
-void until_asleep(pid_t pid); /* until all of the process's threads sleep, or 30 ms are over (a spinner never sleeps) */
+void until_asleep(pid_t pid); /* until all of the process's threads sleep, or 10 ms are over (a spinner never sleeps) */
 
 /* ---- messages ---- */
 

@@ -101,7 +101,7 @@ static bool all_asleep(pid_t pid) {
 }
 
 void until_asleep(pid_t pid) {
-    int64_t deadline = now_ns() + 30 * MS;
+    int64_t deadline = now_ns() + 10 * MS;
     do
         nap(MS); /* let it begin to wait */
     while (!all_asleep(pid) && now_ns() < deadline);
