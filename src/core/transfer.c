@@ -278,6 +278,7 @@ HAWSER_PUBLIC int hawser_loan(hawser_channel *channel, size_t size, int64_t time
         r = channel->shut ? error_note(-EPIPE, "loan: hawser_shutdown() was called on this channel")
                           : channel->transport->loan(channel->link, size, ret_data);
         half_unlock(channel, &channel->sending);
+        channel_kick(channel);
     } while (r == -EAGAIN && (r = waiting_step(&waiting, WANT_SEND)) == 0);
     waiting_end(&waiting, r == 0);
     return r;
@@ -303,6 +304,7 @@ HAWSER_PUBLIC int hawser_commit(hawser_channel *channel, void *data, size_t size
     }
     count_add(&channel->sending.system_calls, sys_calls_made - calls);
     half_unlock(channel, &channel->sending);
+    channel_kick(channel); /* as in send_public */
     return r;
 }
 
