@@ -282,12 +282,13 @@ static void identity_act(struct side *side) {
 
 static void identity(struct cell *cell) { meet(cell, "", identity_act, identity_act); }
 
+/* "kills": over sysv, should the other user be the last to leave, the queues stay until the next open, as the dead's do. */
 const struct promise access_promises[] = {
     { "refused_user", refused_user, FIFO | TCP, PLAIN, false, 0 },
-    { "admitted_user", admitted_user, FIFO | TCP, PLAIN, false, 0 },
-    { "callback", callback, FIFO | TCP, PLAIN, false, 0 },
+    { "admitted_user", admitted_user, FIFO | TCP, PLAIN, true, 0 },
+    { "callback", callback, FIFO | TCP, PLAIN, true, 0 },
     { "squatted", squatted, FIFO | TCP, PLAIN, false, 0 },
-    { "expected", expected, FIFO | TCP, PLAIN, false, 0 },
+    { "expected", expected, FIFO | TCP, PLAIN, true, 0 },
     { "runtime", runtime, FIFO | TCP | UNIX, PLAIN, false, 0 },
     { "open_directory", open_directory, FIFO | TCP | UNIX, PLAIN, false, 0 },
     { "identity", identity, 0, PLAIN | LADDER, false, 0 },

@@ -134,6 +134,7 @@ static void before_accept(struct cell *cell) {
     if (child == 0) {
         hawser_channel *channel = NULL;
         char address[HAWSER_ADDRESS_MAX];
+        hawser_listener_close(listener);
         address_bound(cell, "linger=10ms", address);
         int status = hawser_connect(address, NULL, 20 * MS, &channel);
         if (status != 0) /* one-way and unanswered, a connection may come about without the listener's doing */
@@ -144,6 +145,7 @@ static void before_accept(struct cell *cell) {
     reap(child);
     pid_t second = fork_child();
     if (second == 0) {
+        hawser_listener_close(listener);
         hawser_channel *channel = connect_bound(cell, "");
         send_one(channel, 1, 50);
         hawser_close(channel);

@@ -132,6 +132,7 @@ static void listener_copy(struct cell *cell) {
     reap(child);
     pid_t second = fork_child();
     if (second == 0) {
+        hawser_listener_close(listener);
         hawser_channel *channel = connect_bound(cell, "");
         send_one(channel, 3, 30);
         hawser_close(channel);

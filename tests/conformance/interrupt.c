@@ -31,10 +31,21 @@ struct interrupter {
     pthread_t waiting;
     hawser_channel *channel;
     bool by_signal;
+    uint64_t sent; /* not before the channel has sent so many */
 };
+
+static void until_sent(hawser_channel *channel, uint64_t n) {
+    struct hawser_statistics statistics = HAWSER_STATISTICS_INIT;
+    EXPECT(hawser_statistics(channel, &statistics), 0);
+    while (statistics.messages_sent < n) {
+        nap(MS);
+        EXPECT(hawser_statistics(channel, &statistics), 0);
+    }
+}
 
 static void *interrupt_later(void *argument) {
     struct interrupter *interrupter = argument;
+    until_sent(interrupter->channel, interrupter->sent);
     until_asleep(getpid());
     if (interrupter->by_signal)
         pthread_kill(interrupter->waiting, SIGUSR1);
@@ -64,8 +75,10 @@ static int wait_flush(hawser_channel *channel) { return hawser_flush(channel, HA
 static int wait_sync(hawser_channel *channel) { return hawser_send_sync(channel, noise(0), 1000, HAWSER_FOREVER); }
 
 static void expect_canceled(hawser_channel *channel, int (*waiter)(hawser_channel *channel)) {
+    bool sends = waiter == wait_sync;
     for (int by_signal = 0; by_signal < 2; by_signal++) {
         struct interrupter interrupter = { .waiting = pthread_self(), .channel = channel, .by_signal = by_signal };
+        interrupter.sent = sends ? (uint64_t)by_signal + 1 : 0;
         pthread_t thread;
         in_handler = channel;
         CHECK(pthread_create(&thread, NULL, interrupt_later, &interrupter) == 0);
