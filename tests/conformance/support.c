@@ -339,7 +339,7 @@ void recv_one(hawser_channel *channel, uint64_t number, size_t size) {
 static int64_t settling_ns(hawser_channel *channel) {
     struct hawser_peer peer = HAWSER_PEER_INIT;
     int status = hawser_peer(channel, &peer);
-    return status == 0 && peer.address[0] ? 100 * MS : HAWSER_NOW;
+    return status == 0 && peer.address[0] ? 400 * MS : HAWSER_NOW;
 }
 
 uint64_t fill(hawser_channel *channel, uint64_t first, size_t size) {
