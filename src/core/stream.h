@@ -194,6 +194,11 @@ void stream_woken(struct link *link, int fd, short revents);
 void stream_look(struct link *link);
 int stream_note(struct link *link, const struct note *note, struct offer *offer); /* NOTE_STREAM_...; others: -EPROTO */
 
+/* Those that no mechanism has to add to, for its table. */
+#define STREAM_OPERATIONS                                                                       \
+    .keep = stream_keep, .commit = stream_commit, .discard = stream_discard, .unhand = stream_unhand, \
+    .release = stream_release, .shutdown = stream_shutdown
+
 /* Between the stream_*.c files. */
 
 /* For a program that never waits, and so would hear neither of notes nor of a peer's death while a child of it holds the

@@ -91,8 +91,7 @@ struct ucred wire_credentials(const struct msghdr *message);
 int wire_ask_credentials(int fd, bool wanted);
 
 /* The part of a mechanism's table that is the stream's own. */
-#define WIRE_STREAM_OPERATIONS                                                                                          \
-    .send = stream_send, .progress = stream_progress, .keep = stream_keep, .loan = stream_loan, .commit = stream_commit, \
-    .discard = stream_discard, .recv = stream_recv, .unhand = stream_unhand, .take = stream_take,                       \
-    .release = stream_release, .ready = stream_ready, .room = stream_room, .ask = stream_ask, .acked = stream_acked,    \
-    .shutdown = stream_shutdown, .disarm = stream_disarm, .woken = stream_woken
+#define WIRE_STREAM_OPERATIONS                                                                                   \
+    STREAM_OPERATIONS, .send = stream_send, .progress = stream_progress, .loan = stream_loan, .recv = stream_recv, \
+    .take = stream_take, .ready = stream_ready, .room = stream_room, .ask = stream_ask, .acked = stream_acked,     \
+    .disarm = stream_disarm, .woken = stream_woken
