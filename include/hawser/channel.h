@@ -118,7 +118,7 @@ HAWSER_PUBLIC int hawser_shutdown(hawser_channel *channel);
 HAWSER_PUBLIC hawser_channel *hawser_close(hawser_channel *channel);
 
 /* Makes the call that waits on this channel, else the next one, return -ECANCELED; what it had begun to send
- * is still sent. Async-signal-safe; any thread. Does nothing on NULL. */
+ * is still sent. Async-signal-safe; any thread. Does nothing on NULL. A sleeping call may take 12 ms to notice. */
 HAWSER_PUBLIC void hawser_interrupt(hawser_channel *channel);
 
 /* Sends: asynchronous, returns once the message is queued. data may be NULL where size is 0.

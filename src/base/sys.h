@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <mqueue.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -89,6 +90,7 @@
     X(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags), recvmsg) \
     X(int, renameat, (int from_directory, const char *from, int to_directory, const char *to), (from_directory, from, to_directory, to), renameat) \
     X(int, sched_getaffinity, (pid_t pid, size_t size, void *set), (pid, size, set), raw_sched_getaffinity) \
+    X(int, sched_yield, (void), (), sched_yield) \
     X(ssize_t, send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags), send) \
     X(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags), sendmsg) \
     X(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t length), (fd, level, name, value, length), setsockopt) \

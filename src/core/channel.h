@@ -18,6 +18,9 @@ struct half {
     struct ladder ladder;
     int sleepers[SLEEPERS_MAX]; /* atomic: wakers of threads that sleep for this half, plus 1; 0: free */
     uint64_t messages, bytes, stalls, sleeps, system_calls;
+    bool slept;       /* [R] the last wait for a message came to a sleep */
+    uint64_t answered; /* [R] messages the other half had sent at the last receive */
+    const void *user; /* atomic: a mark of the last thread that called for this half */
 };
 
 /* Which process owns an end of a pair, in memory that forked processes share. */
@@ -77,6 +80,9 @@ static inline void half_unlock(struct hawser_channel *channel, struct half *half
         lock_release(&half->lock);
 }
 
+/* A thread that naps in a receive is deaf to the others (sleeper.h), so it may only while no other uses the channel. */
+static inline void half_use(struct half *half) { store_relaxed(&half->user, (const void *)&sys_calls_made); }
+
 /* One call's waiting. */
 struct waiting {
     struct hawser_channel *channel;
@@ -84,6 +90,7 @@ struct waiting {
     int64_t timeout, deadline; /* the deadline is reckoned at the first step: most calls need none, and no clock */
     uint64_t calls;  /* sys_calls_made when the call began */
     bool began, slept;
+    uint32_t midway; /* the link's, when the ladder last began */
     struct ladder ladder; /* the half's, while it began */
 };
 
@@ -93,6 +100,7 @@ static inline void waiting_init(struct waiting *waiting, struct hawser_channel *
     waiting->timeout = timeout;
     waiting->calls = sys_calls_made;
     waiting->began = waiting->slept = false;
+    half_use(half);
 }
 
 /* After a try that got -EAGAIN: waits for `want`. 0: try again; -EAGAIN (HAWSER_NOW), -ETIMEDOUT, -ECANCELED. */
@@ -113,15 +121,6 @@ static inline void channel_kick(struct hawser_channel *channel) {
     uint32_t news = load_seq_cst(&channel->link->news);
     if (__builtin_expect(news != load_relaxed(&channel->kicked), 0))
         channel_kick_all(channel, news);
-}
-
-/* Counts the system calls this thread made since `before`, what sys_calls_made was then. */
-void half_count_calls_made(struct hawser_channel *channel, struct half *half, uint64_t n);
-
-static inline void half_count_calls(struct hawser_channel *channel, struct half *half, uint64_t before) {
-    uint64_t n = sys_calls_made - before;
-    if (n > 0)
-        half_count_calls_made(channel, half, n);
 }
 
 /* Sends what acknowledgements are due, if any: after every receiving call. */

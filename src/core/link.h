@@ -23,6 +23,10 @@ struct link {
     struct peer peer;
     uint64_t max_message; /* atomic: what may be sent: the lesser of ours and, once known, the peer's */
     bool begun;       /* pair: the hello of this end was sent */
+    int8_t naps;      /* 1: the socket that a receiver sleeps on is fit for naps; -1: it never is; 0: not known yet. [R] */
+    bool patient;     /* the call would rather sleep than try in vain: recv may say -EAGAIN unseen, once. [R] */
+    uint32_t midway_in;  /* atomic: not 0: half a message has come, so the rest is on its way; changes as it comes. Written by [R] */
+    uint32_t midway_out; /* atomic: the same of one that has left in half: the peer is making room. Written by [S] */
     bool plain;       /* the peer speaks plain SP: no acknowledgements, goodbyes or descriptors */
     uint32_t news;    /* atomic: bumped when something arrived that the OTHER half may wait for (ack, hello, death, room) */
     uint32_t ack_due; /* atomic: an acknowledgement waits to be sent; transport->progress sends it */

@@ -27,7 +27,7 @@
 struct test_link {
     struct link link;
     char met[OFFER_DATA];
-    unsigned met_fds, own_notes, own_fds;
+    unsigned met_fds, own_notes;
 };
 
 /* A client in a thread: what it got, and said. */

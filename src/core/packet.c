@@ -126,6 +126,14 @@ static void put_fds(struct msghdr *message, union control *control, const int *f
     memcpy(CMSG_DATA(header), fds, n * sizeof(int));
 }
 
+int packet_sent(ssize_t result) {
+    if (result >= 0)
+        return 0;
+    if (result == -ECONNRESET || result == -ENOTCONN || result == -ECONNREFUSED)
+        return -EPIPE;
+    return result == -ENOBUFS ? -ENOMEM : (int)result;
+}
+
 int packet_send(int fd, const struct note *note, const void *head, size_t head_size, const void *data, size_t size,
                 const int *fds, unsigned n_fds) {
     union control control;
@@ -141,9 +149,5 @@ int packet_send(int fd, const struct note *note, const void *head, size_t head_s
     do
         n = sys_sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (n == -EINTR);
-    if (n >= 0)
-        return 0;
-    if (n == -ECONNRESET || n == -ENOTCONN || n == -ECONNREFUSED)
-        return -EPIPE;
-    return n == -ENOBUFS ? -ENOMEM : (int)n;
+    return packet_sent(n);
 }

@@ -35,3 +35,4 @@ int packet_offer(struct packet *packet, size_t skip, struct offer *ret_offer);
  */
 int packet_send(int fd, const struct note *note, const void *head, size_t head_size, const void *data, size_t size,
                 const int *fds, unsigned n_fds);
+int packet_sent(ssize_t result); /* what packet_send makes of the kernel's word */

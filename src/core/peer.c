@@ -45,11 +45,10 @@ void peer_know(struct peer *peer, pid_t pid, uid_t uid, gid_t gid) {
     peer->gid = gid;
     int pidfd = pid > 0 ? sys_pidfd_open(pid, 0) : -1;
     peer->pidfd = pidfd >= 0 ? pidfd : -1;
-    store_release(&peer->known, 1); /* pairs with known_pidfd and the readers of pid, uid and gid */
+    store_release(&peer->known, 1); /* pairs with peer_pidfd and the readers of pid, uid and gid */
 }
 
-/* The other half may just be filling it in. */
-static int known_pidfd(const struct peer *peer) {
+int peer_pidfd(const struct peer *peer) {
     return load_acquire(&peer->known) ? peer->pidfd : -1; /* pairs with peer_know */
 }
 
@@ -57,7 +56,7 @@ void peer_sleep(const struct peer *peer, struct sleep_set *set) {
     if (load_seq_cst(&peer->gone)) /* both would be ready for ever */
         return;
     sleep_add(set, peer->socket, POLLIN);
-    sleep_add(set, known_pidfd(peer), POLLIN);
+    sleep_add(set, peer_pidfd(peer), POLLIN);
 }
 
 static void take_ack(struct link *link, uint64_t value) {
@@ -72,33 +71,20 @@ static void refused(struct link *link, const struct packet *packet) {
     link_break(link, "it refused: %s", sentence);
 }
 
-static void take_own(struct link *link, struct packet *packet) {
-    struct offer offer;
-    int error = packet_offer(packet, 0, &offer);
-    if (error || !link->transport->note) {
-        link_break(link, "an unexpected note of type %u and %zu bytes", packet->note.type, packet->size);
-        if (!error)
-            offer_close(&offer);
-        return;
-    }
-    error = link->transport->note(link, &packet->note, &offer);
-    offer_close(&offer);
+static void take_own(struct link *link, const struct note *note) {
+    int error = link->transport->note ? link->transport->note(link, note) : -EPROTO;
     if (error < 0 && !link_broken(link))
-        link_break(link, "a bad note of type %u", packet->note.type);
+        link_break(link, "a bad note of type %u", note->type);
 }
 
-static void take_note(struct link *link, struct packet *packet) {
-    uint32_t type = packet->note.type;
-    if (type == NOTE_ACK)
-        take_ack(link, packet->note.value);
-    else if (type == NOTE_HELLO)
-        rendezvous_hello(link, packet);
-    else if (type == NOTE_REFUSE)
-        refused(link, packet);
-    else if (type >= NOTE_OWN)
-        take_own(link, packet);
-    else if (type != NOTE_RING)
-        link_break(link, "a note of unknown type %u", type);
+/* Of a peer that has said hello. */
+static void take_note(struct link *link, const struct note *note) {
+    if (note->type == NOTE_ACK)
+        take_ack(link, note->value);
+    else if (note->type >= NOTE_OWN)
+        take_own(link, note);
+    else if (note->type != NOTE_RING)
+        link_break(link, "an unexpected note of type %u", note->type);
     link_news(link); /* a ring too: it may have been for the other half, which sleeps on the same socket */
 }
 
@@ -111,61 +97,58 @@ static enum drained discard(int fd) {
     return DRAINED_MORE;
 }
 
-/* What kind of note comes next, without touching its descriptors. */
-static enum drained look_ahead(int fd, struct note *ret_note) {
-    for (unsigned tries = 0; tries < TRIES; tries++) {
-        ssize_t n = sys_recv(fd, ret_note, sizeof *ret_note, MSG_PEEK | MSG_DONTWAIT);
-        if (n == -EAGAIN || n == -ENOMEM || n == -ENOBUFS)
-            return DRAINED_EMPTY;
-        if (n == 0)
-            return DRAINED_END;
-        if (n > 0 && (size_t)n < sizeof *ret_note)
-            ret_note->type = 0; /* malformed, as type 0 is */
-        if (n > 0)
-            return DRAINED_MORE;
-        /* -EINTR; or -ECONNRESET, told once when the peer closed with notes of ours unread: its own are still here */
-    }
-    return DRAINED_EMPTY;
-}
-
-/* With descriptors: they are duplicated by a peek first, so that the note can stay where it is if there are none free.
- */
-static enum drained drain_rich(struct link *link) {
+/* Only a hello carries descriptors: they are duplicated by a peek first, so that it can stay where it is if there are none free. */
+static enum drained drain_hello(struct link *link) {
     struct packet packet;
     int error = packet_receive(link->peer.socket, true, &packet);
+    if (error == -EPIPE)
+        return DRAINED_END;
     if (error == -EPROTO) {
         link_break(link, "%s", error_sentence());
         return discard(link->peer.socket);
     }
     if (error)
-        return error == -EPIPE ? DRAINED_MORE : DRAINED_EMPTY;
+        return DRAINED_EMPTY;
+    store_seq_cst(&link->peer.starved, packet.starved);
     if (packet.starved) {
         packet_close(&packet);
-        store_seq_cst(&link->peer.starved, 1);
         return DRAINED_STUCK;
     }
-    store_seq_cst(&link->peer.starved, 0);
     discard(link->peer.socket);
-    take_note(link, &packet);
+    if (packet.note.type == NOTE_HELLO)
+        rendezvous_hello(link, &packet);
+    else if (packet.note.type == NOTE_REFUSE)
+        refused(link, &packet);
+    else
+        link_break(link, "a note of type %u before its hello", packet.note.type);
+    link_news(link);
     packet_close(&packet);
     return DRAINED_MORE;
 }
 
+/* Without room for descriptors: the kernel drops those of a liar. */
+static enum drained drain_note(struct link *link) {
+    struct note note;
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        ssize_t n = sys_recv(link->peer.socket, &note, sizeof note, MSG_DONTWAIT);
+        if (n == -EAGAIN || n == -ENOMEM || n == -ENOBUFS)
+            return DRAINED_EMPTY;
+        if (n == 0)
+            return DRAINED_END;
+        if (n < 0) /* -EINTR; or -ECONNRESET, told once when the peer closed with notes of ours unread: its own are still here */
+            continue;
+        if ((size_t)n < sizeof note)
+            link_break(link, "a note of %zd bytes, expected %zu", n, sizeof note);
+        else if (!load_relaxed(&link->broken))
+            take_note(link, &note);
+        return DRAINED_MORE;
+    }
+    return DRAINED_EMPTY;
+}
+
 static enum drained drain_one(struct link *link) {
-    struct packet packet;
-    enum drained drained = look_ahead(link->peer.socket, &packet.note);
-    if (drained != DRAINED_MORE)
-        return drained;
-    uint32_t type = packet.note.type;
-    if (load_relaxed(&link->broken))
-        return discard(link->peer.socket);
-    if (type == NOTE_HELLO || type == NOTE_REFUSE || type >= NOTE_OWN)
-        return drain_rich(link);
-    packet.size = 0;
-    packet.n_fds = 0;
-    discard(link->peer.socket);
-    take_note(link, &packet);
-    return DRAINED_MORE;
+    bool met = load_acquire(&link->peer.known); /* pairs with peer_know */
+    return met || load_relaxed(&link->broken) ? drain_note(link) : drain_hello(link);
 }
 
 static void set_gone(struct link *link) {
@@ -193,11 +176,11 @@ static void drain_dead(struct link *link) {
     set_gone(link);
 }
 
-bool peer_woken(struct link *link, int fd, short revents) {
+static bool heed(struct link *link, int fd, short revents, unsigned notes) {
     struct peer *peer = &link->peer;
     if (fd < 0)
         return false;
-    if (fd == known_pidfd(peer)) {
+    if (fd == peer_pidfd(peer)) {
         drain_dead(link);
         return true;
     }
@@ -206,9 +189,12 @@ bool peer_woken(struct link *link, int fd, short revents) {
     if (revents & (POLLHUP | POLLERR | POLLNVAL))
         drain_dead(link);
     else
-        drain(link, NOTES_AT_ONCE);
+        drain(link, notes);
     return true;
 }
+
+/* Mostly there is one note; of more the next sleep hears at once. */
+bool peer_woken(struct link *link, int fd, short revents) { return heed(link, fd, revents, 1); }
 
 int peer_look(struct link *link) {
     static const struct timespec at_once = { 0, 0 };
@@ -218,7 +204,7 @@ int peer_look(struct link *link) {
     if (set.count > 0 && sys_ppoll(set.fds, set.count, &at_once, NULL) > 0)
         for (unsigned i = 0; i < set.count; i++)
             if (fds[i].revents)
-                peer_woken(link, fds[i].fd, fds[i].revents);
+                heed(link, fds[i].fd, fds[i].revents, NOTES_AT_ONCE);
     return (int)load_seq_cst(&link->peer.gone);
 }
 
@@ -229,7 +215,7 @@ int peer_glance(struct link *link, int64_t *looked_ns) {
     int64_t now_ns = clock_now();
     if (now_ns - *looked_ns >= GLANCE_NS && !load_relaxed(&peer->gone)) {
         struct pollfd fds[2] = { { .fd = peer->socket, .events = POLLRDHUP },
-                                 { .fd = known_pidfd(peer), .events = POLLIN } };
+                                 { .fd = peer_pidfd(peer), .events = POLLIN } };
         *looked_ns = now_ns;
         if (sys_ppoll(fds, 2, &at_once, NULL) > 0)
             peer_look(link);
@@ -250,20 +236,21 @@ int peer_adopt(struct peer *peer, int *fd) {
     return 0;
 }
 
-int peer_note(struct peer *peer, uint32_t type, uint64_t value, const void *data, size_t size, const int *fds,
-              unsigned n) {
+int peer_note(struct peer *peer, uint32_t type, uint64_t value) {
     struct note note = { .type = type, .value = value };
     if (peer->socket < 0)
         return -EPIPE;
-    if (size > OFFER_DATA)
-        return -EINVAL;
-    return packet_send(peer->socket, &note, NULL, 0, data, size, fds, n);
+    ssize_t n;
+    do
+        n = sys_send(peer->socket, &note, sizeof note, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n == -EINTR);
+    return packet_sent(n);
 }
 
 int peer_ring(struct peer *peer) {
     int error = -ENOMEM;
     /* A ring that is lost may be waited for without end. */
     for (unsigned tries = 0; tries < TRIES && (error == -ENOMEM || error == -EAGAIN); tries++)
-        error = peer_note(peer, NOTE_RING, 0, NULL, 0, NULL, 0);
+        error = peer_note(peer, NOTE_RING, 0);
     return error == -EAGAIN ? 0 : error;
 }

@@ -20,7 +20,7 @@ struct link;
 #define OFFER_FDS 16
 #define OFFER_DATA 192
 
-/* What crosses in a hello or a note of the mechanism's own. Descriptors in it are given away: whoever sends it
+/* What crosses in a hello. Descriptors in it are given away: whoever sends it
  * closes them after, whoever receives it sets those it keeps to -1; the rest are closed. */
 struct offer {
     uint8_t data[OFFER_DATA];
@@ -39,7 +39,7 @@ enum note_type {
     NOTE_OWN = 16,   /* from here on the mechanism's own */
 };
 
-/* Host byte order: both ends run on one machine (the hello checks it). Followed by up to OFFER_DATA bytes. */
+/* Host byte order: both ends run on one machine (the hello checks it). Only hellos and refusals are followed by anything. */
 struct note {
     uint32_t type;
     uint32_t reserved;
@@ -55,7 +55,7 @@ struct peer {
     uint32_t known; /* atomic: pid, uid, gid and pidfd are filled in */
     uint32_t gone;  /* atomic: hang-up or death was seen; never goes back */
     uint64_t acked; /* atomic: largest NOTE_ACK so far */
-    uint32_t starved; /* atomic: the next note brings descriptors and there were none free: it stays on the socket */
+    uint32_t starved; /* atomic: the hello brings descriptors and there were none free: it stays on the socket */
     struct lock lock;
 };
 
@@ -66,10 +66,13 @@ void peer_deinit(struct peer *peer); /* closes what it holds */
  * another namespace: the socket alone then tells). */
 void peer_know(struct peer *peer, pid_t pid, uid_t uid, gid_t gid);
 
+/* -1: not known yet; the other half may just be filling it in. */
+int peer_pidfd(const struct peer *peer);
+
 /* Adds socket and pidfd to a sleep. */
 void peer_sleep(const struct peer *peer, struct sleep_set *set);
 
-/* One descriptor of a sleep had revents: is it one of ours? Then drains notes or sets gone; returns true. */
+/* One descriptor of a sleep had revents: is it one of ours? Then takes a note or sets gone; returns true. */
 bool peer_woken(struct link *link, int fd, short revents);
 
 /* The spinner's look: socket and pidfd polled without waiting, notes drained. Returns nonzero when gone. */
@@ -87,6 +90,6 @@ int peer_adopt(struct peer *peer, int *fd);
 void peer_drain(struct link *link);
 
 /* Sends a note without waiting: 0, -EAGAIN (socket full), -EPIPE. ring: -EAGAIN counts as success, as the peer then has
- * something to wake for. fds may be NULL with n 0; data up to OFFER_DATA. */
-int peer_note(struct peer *peer, uint32_t type, uint64_t value, const void *data, size_t size, const int *fds, unsigned n);
+ * something to wake for. */
+int peer_note(struct peer *peer, uint32_t type, uint64_t value);
 int peer_ring(struct peer *peer);

@@ -211,7 +211,7 @@ static int poll_wait(struct polling *polling) {
         ladder_place(&ladder, channel_apart(first));
         ladder.favour = load_relaxed(&first->receiving.ladder.favour);
     }
-    ladder_begin(&ladder);
+    ladder_begin(&ladder, false);
     for (;;) {
         bool some = false;
         switch (ladder_next(&ladder, polling->deadline)) {

@@ -194,7 +194,7 @@ static int await_packet(struct link *link, pid_t listener, int64_t deadline, str
     struct ladder ladder;
     ladder_init(&ladder, link->options.wait, true, false);
     ladder_place(&ladder, process_apart(listener));
-    ladder_begin(&ladder);
+    ladder_begin(&ladder, false);
     for (;;) {
         int error = packet_receive(link->peer.socket, false, packet);
         if (error == -EPIPE)

@@ -59,7 +59,7 @@ static void pay(struct stream *stream) {
         return;
     int r = -EAGAIN;
     if (peer->socket >= 0) {
-        r = peer_note(peer, NOTE_ACK, owed, NULL, 0, NULL, 0);
+        r = peer_note(peer, NOTE_ACK, owed);
     } else if (!sending->first && sending->n_rest == 0) {
         uint8_t count[8];
         bytes_put64(count, owed);
@@ -90,14 +90,14 @@ int stream_ask(struct link *link) {
     if (stream->framing != FRAMING_NATIVE)
         return error_set(-EOPNOTSUPP, "this peer does not acknowledge: it speaks plain SP, or this is a fifo");
     int r = stream_progress(link);
-    if (r < 0 || stream->sending.asked == stream->sent)
+    if (r < 0 || load_relaxed(&stream->sending.asked) == stream->sent)
         return r;
     r = stream_frame(stream, FRAME_ASK, NULL, 0);
     if (r < 0)
         return r;
-    stream->sending.asked = stream->sent;
+    store_relaxed(&stream->sending.asked, stream->sent);
     if (link->peer.socket >= 0)
-        peer_note(&link->peer, NOTE_STREAM_ASK, stream->sent, NULL, 0, NULL, 0); /* full: the frame must do */
+        peer_note(&link->peer, NOTE_STREAM_ASK, stream->sent); /* full: the frame must do */
     return 0;
 }
 
@@ -125,7 +125,7 @@ static int note_close(struct stream *stream) {
     struct peer *peer = &stream->link.peer;
     if (sending->noted || peer->socket < 0)
         return 0;
-    int r = stream->stuck & STUCK_NOTE ? -EAGAIN : peer_note(peer, NOTE_STREAM_CLOSE, 0, NULL, 0, NULL, 0);
+    int r = stream->stuck & STUCK_NOTE ? -EAGAIN : peer_note(peer, NOTE_STREAM_CLOSE, 0);
     sending->noted = r != -EAGAIN;
     return r == -EAGAIN ? r : 0;
 }
@@ -157,9 +157,8 @@ static void asked(struct stream *stream, uint64_t count) {
         stream_owe(stream);
 }
 
-int stream_note(struct link *link, const struct note *note, struct offer *offer) {
+int stream_note(struct link *link, const struct note *note) {
     struct stream *stream = stream_of(link);
-    (void)offer;
     if (note->type == NOTE_STREAM_ASK) {
         asked(stream, note->value);
         return 0;

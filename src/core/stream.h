@@ -97,8 +97,9 @@ struct stream_sending {
     unsigned n_loans;
     struct parcel *spare[STREAM_CLASSES];
     uint8_t n_spare[STREAM_CLASSES];
-    uint64_t asked; /* of `sent`, when an acknowledgement was last asked for */
+    uint64_t asked; /* atomic: of `sent`, when an acknowledgement was last asked for */
     uint64_t paid;  /* of `owed`, what was acknowledged */
+    uint32_t pushed; /* writes that took something */
     bool shut;      /* SHUTDOWN is on its way ... */
     bool closing;   /* ... CLOSE is ... */
     bool noted;     /* ... and NOTE_STREAM_CLOSE was sent */
@@ -192,7 +193,7 @@ int stream_arm(struct link *link, enum want want, struct sleep_set *set);
 void stream_disarm(struct link *link, enum want want);
 void stream_woken(struct link *link, int fd, short revents);
 void stream_look(struct link *link);
-int stream_note(struct link *link, const struct note *note, struct offer *offer); /* NOTE_STREAM_...; others: -EPROTO */
+int stream_note(struct link *link, const struct note *note); /* NOTE_STREAM_...; others: -EPROTO */
 
 /* Those that no mechanism has to add to, for its table. */
 #define STREAM_OPERATIONS                                                                       \

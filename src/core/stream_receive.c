@@ -297,6 +297,12 @@ static int read_places(struct stream *stream, size_t want, struct iovec *vector,
     return 0;
 }
 
+/* As link->midway_in. */
+static uint32_t midway(const struct stream_receiving *receiving) {
+    uint64_t come = receiving->position + unread(receiving);
+    return receiving->inside || unread(receiving) > 0 ? (uint32_t)come | 1u << 31 : 0;
+}
+
 int stream_fill(struct stream *stream, size_t want) {
     struct stream_receiving *receiving = &stream->receiving;
     struct iovec vector[2];
@@ -304,6 +310,12 @@ int stream_fill(struct stream *stream, size_t want) {
     int n = 0;
     if (receiving->eof)
         return 0;
+    if (stream->link.patient) {
+        stream->link.patient = false;
+        receiving->empty = true; /* so that the sleep's descriptors are asked */
+        store_relaxed(&stream->link.midway_in, 0);
+        return -EAGAIN;
+    }
     int r = read_places(stream, want, vector, &n, &direct);
     if (r < 0)
         return r;
@@ -314,6 +326,8 @@ int stream_fill(struct stream *stream, size_t want) {
     uint32_t gone = load_acquire(&stream->link.peer.gone);
     ssize_t got = stream->io->read(stream, vector, n);
     receiving->empty = got == -EAGAIN;
+    if (receiving->empty)
+        store_relaxed(&stream->link.midway_in, midway(receiving));
     if (got == 0 || got == -ECONNRESET || got == -EPIPE || (got == -EAGAIN && gone))
         return read_end(stream);
     if (got < 0)
@@ -322,8 +336,8 @@ int stream_fill(struct stream *stream, size_t want) {
     receiving->got += handed;
     receiving->position += handed;
     receiving->end += (size_t)got - handed;
-    if (stream->link.peer.socket < 0)
-        link_news(&stream->link); /* there may be an acknowledgement in it, behind messages, that the sending half sleeps for */
+    if (stream->link.peer.socket < 0 && load_relaxed(&stream->sending.asked) > load_relaxed(&stream->acked))
+        link_news(&stream->link); /* it may hold, behind messages, the acknowledgement that the sending half sleeps for */
     if (receiving->handed)
         stream_hand(stream);
     return 0;

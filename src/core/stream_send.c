@@ -28,6 +28,7 @@ int stream_sendable(struct stream *stream) {
 void stream_note_stuck(struct stream *stream) {
     struct stream_sending *sending = &stream->sending;
     uint32_t stuck = sending->first || sending->n_rest > 0 ? STUCK_BYTES : 0;
+    store_relaxed(&stream->link.midway_out, stuck ? stream->sending.pushed | 1u << 31 : 0);
     if (stream->framing == FRAMING_NATIVE && sending->paid != load_acquire(&stream->owed)) /* pairs with stream_owe */
         stuck |= stream->link.peer.socket >= 0 ? STUCK_NOTE : STUCK_BYTES;
     if (stuck != load_relaxed(&stream->stuck))
@@ -67,6 +68,7 @@ static int push(struct stream *stream, struct iovec *vector, unsigned *n, const 
         }
         if (written < 0)
             return (int)written;
+        stream->sending.pushed++;
         vector_advance(vector, n, (size_t)written);
         if (*n == 0)
             return 0;
@@ -274,7 +276,7 @@ int stream_send(struct link *link, const hawser_message *messages, size_t n, con
     if (done == 0)
         return r;
     if (sync && done == n)
-        stream->sending.asked = stream->sent;
+        store_relaxed(&stream->sending.asked, stream->sent);
     *ret_sent = done;
     return r == -EINPROGRESS ? r : 0;
 }

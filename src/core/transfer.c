@@ -19,6 +19,12 @@ static int check_timeout(int64_t timeout) {
 
 /* ---- Sending ---- */
 
+/* The first try of a call counts its system calls under the lock that it holds anyway; waiting_end() counts all after. */
+static inline void count_first(struct half *half, const uint64_t *before) {
+    if (before)
+        count_add(&half->system_calls, sys_calls_made - *before);
+}
+
 struct outgoing {
     const hawser_message *messages;
     size_t n;
@@ -57,7 +63,9 @@ static void send_rest(struct waiting *waiting) {
         hawser_interrupt(channel); /* this call succeeds: the next one is cancelled */
 }
 
-static inline int send_try(struct hawser_channel *channel, struct outgoing *out, size_t done, size_t *ret_sent) {
+/* before: sys_calls_made when the call began, if this is its first try; else NULL. */
+static inline int send_try(struct hawser_channel *channel, struct outgoing *out, size_t done, const uint64_t *before,
+                           size_t *ret_sent) {
     half_lock(channel, &channel->sending);
     int r = channel->shut ? -EPIPE
                           : channel->transport->send(channel->link, out->messages + done, out->n - done, out->fds, out->sync, ret_sent);
@@ -73,6 +81,7 @@ static inline int send_try(struct hawser_channel *channel, struct outgoing *out,
     } else if (channel->shut) {
         error_note(r, "send: hawser_shutdown() was called on this channel");
     }
+    count_first(&channel->sending, before);
     half_unlock(channel, &channel->sending);
     return r;
 }
@@ -89,7 +98,7 @@ static int send_on(struct waiting *waiting, struct outgoing *out, int r, size_t 
         if (r != 0 || done == out->n)
             break;
         size_t now = 0;
-        r = send_try(waiting->channel, out, done, &now);
+        r = send_try(waiting->channel, out, done, NULL, &now);
         done += now;
     }
     if (done == 0)
@@ -118,8 +127,8 @@ static inline int send_public(hawser_channel *channel, struct outgoing *out, int
         r = check_sizes(channel, out);
     if (r < 0)
         return r;
-    r = send_try(channel, out, 0, &now);
-    half_count_calls(channel, &channel->sending, calls);
+    half_use(&channel->sending);
+    r = send_try(channel, out, 0, &calls, &now);
     if (__builtin_expect(r == 0 && now == out->n, 1))
         *ret_sent = now;
     else
@@ -196,7 +205,7 @@ static int send_sync(struct waiting *waiting, struct outgoing *out) {
         r = check_sizes(waiting->channel, out);
     if (r < 0)
         return r;
-    r = send_try(waiting->channel, out, 0, &sent);
+    r = send_try(waiting->channel, out, 0, NULL, &sent);
     r = send_on(waiting, out, r, sent, &sent);
     return r < 0 ? r : wait_taken(waiting, out->target);
 }
@@ -291,6 +300,7 @@ HAWSER_PUBLIC int hawser_commit(hawser_channel *channel, void *data, size_t size
         r = bad("commit: the loan is NULL");
     if (r < 0)
         return r;
+    half_use(&channel->sending);
     half_lock(channel, &channel->sending);
     if (channel->shut) {
         channel->transport->discard(channel->link, data);
@@ -333,6 +343,17 @@ static void disarm(struct hawser_channel *channel) {
     }
 }
 
+/* wait=block, and as the last wait slept and something was sent since, an answer is awaited that is hardly there yet: the
+ * first try would be in vain. */
+static inline void be_patient(struct hawser_channel *channel, int64_t timeout) {
+    struct half *half = &channel->receiving;
+    uint64_t sent = load_relaxed(&channel->sending.messages);
+    const struct options *options = &channel->link->options;
+    channel->link->patient = half->slept && sent != half->answered && timeout != HAWSER_NOW &&
+                             options->wait == HAWSER_WAIT_BLOCK && options->threads != HAWSER_THREADS_MANY;
+    half->answered = sent;
+}
+
 struct incoming {
     void *buffer;
     size_t capacity;
@@ -356,13 +377,16 @@ static inline void pass_on(struct hawser_channel *channel, int r) {
         pass_on_now(channel, r);
 }
 
-static inline int receive_try(struct hawser_channel *channel, const struct incoming *in, size_t *ret_size) {
+static inline int receive_try(struct hawser_channel *channel, const struct incoming *in, int64_t timeout, const uint64_t *before,
+                              size_t *ret_size) {
     half_lock(channel, &channel->receiving);
     disarm(channel);
+    be_patient(channel, timeout);
     int r = channel->transport->recv(channel->link, in->buffer, in->capacity, in->fds, ret_size);
     if (r == 0)
         count_received(channel, 1, *ret_size);
     pass_on(channel, r);
+    count_first(&channel->receiving, before);
     half_unlock(channel, &channel->receiving);
     channel_kick(channel);
     return r;
@@ -387,7 +411,7 @@ static __attribute__((noinline)) int receive_waiting(hawser_channel *channel, co
             unhand(channel);
             break;
         }
-        r = receive_try(channel, in, ret_size);
+        r = receive_try(channel, in, HAWSER_NOW, NULL, ret_size);
     } while (r == -EAGAIN);
     waiting_end(&waiting, r == 0);
     return r;
@@ -402,8 +426,7 @@ static inline int receive_public(hawser_channel *channel, const struct incoming 
         r = bad("recv: the buffer or ret_size is NULL");
     if (r < 0)
         return r;
-    r = receive_try(channel, in, ret_size);
-    half_count_calls(channel, &channel->receiving, calls);
+    r = receive_try(channel, in, timeout, &calls, ret_size);
     if (r == -EAGAIN)
         r = receive_waiting(channel, in, timeout, ret_size);
     channel_pay(channel);

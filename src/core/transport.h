@@ -46,6 +46,7 @@ struct transport {
     int capabilities; /* HAWSER_CAN_... */
     bool halves_meet;
     bool dear; /* a try costs a system call */
+    bool naps; /* a receiver sleeps on nothing but one socket, and the peer's pidfd */
 
     /* ---- Making. Errors of all: as documented at the public call. ---- */
 
@@ -74,7 +75,7 @@ struct transport {
     int (*join)(struct link *a, struct link *b);             /* pair: makes what both ends share; NULL: nothing */
     int (*offer)(struct link *link, struct offer *ret_offer); /* what our hello hands over; may be empty */
     int (*meet)(struct link *link, struct offer *offer);      /* the peer's hello (hostile): -EPROTO with a sentence */
-    int (*note)(struct link *link, const struct note *note, struct offer *offer); /* a note of our own (hostile) */
+    int (*note)(struct link *link, const struct note *note); /* one of our own (hostile) */
 
     /* ---- Data ---- */
 

@@ -135,6 +135,8 @@ static int unpack(const hawser_options *given, struct packet *packet, struct lin
         r = packet_offer(packet, SCHEME_MAX, &offer);
     if (r == 0)
         r = transport->unpack(&options, &offer, ret_link);
+    if (r == 0)
+        (*ret_link)->naps = -1; /* whoever exported it may have kept the descriptors, and could undo what naps need */
     offer_close(&offer);
     return r;
 }

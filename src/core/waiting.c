@@ -40,12 +40,6 @@ void channel_kick_all(struct hawser_channel *channel, uint32_t news) {
     half_wake(&channel->receiving);
 }
 
-void half_count_calls_made(struct hawser_channel *channel, struct half *half, uint64_t n) {
-    half_lock(channel, half);
-    count_add(&half->system_calls, n);
-    half_unlock(channel, half);
-}
-
 int channel_cancel(struct hawser_channel *channel) {
     if (exchange_seq_cst(&channel->interrupted, 0) == 0)
         return 0;
@@ -60,6 +54,45 @@ static int expired(const struct waiting *waiting) {
                                            : "the peer made no room for a message within the timeout");
 }
 
+/* The socket to nap on before sleeping on the set, or -1. */
+static int nap_socket(struct waiting *waiting, enum want want, const struct sleep_set *set) {
+    struct hawser_channel *channel = waiting->channel;
+    struct link *link = channel->link;
+    const void *sender = load_relaxed(&channel->sending.user);
+    if (want != WANT_RECEIVE || !channel->transport->naps || link->naps < 0 || link->options.threads == HAWSER_THREADS_MANY ||
+        (sender && sender != &sys_calls_made))
+        return -1;
+    if (waiting->deadline != DEADLINE_NEVER && waiting->deadline - clock_now() < 2 * NAP_NS)
+        return -1;
+    int socket = -1;
+    for (unsigned i = 0; i < set->count; i++) {
+        if (set->fds[i].events != POLLIN)
+            return -1; /* something of ours waits to leave, too */
+        if (set->fds[i].fd != peer_pidfd(&link->peer))
+            socket = set->fds[i].fd;
+    }
+    if (link->naps == 0 && socket >= 0)
+        link->naps = nap_prepare(socket) == 0 ? 1 : -1;
+    return link->naps > 0 ? socket : -1;
+}
+
+/* Sleeps until something of the set happened, and tells the transport of it. */
+static void sleep_on(struct waiting *waiting, enum want want, struct sleep_set *set, int waker) {
+    struct hawser_channel *channel = waiting->channel;
+    int socket = nap_socket(waiting, want, set);
+    waiting->slept = true;
+    add_relaxed(&waiting->half->sleeps, 1);
+    if (socket >= 0 && nap_on(socket)) {
+        channel->transport->woken(channel->link, socket, POLLIN);
+        return;
+    }
+    if (load_seq_cst(&channel->interrupted) || sleep_until(set, waker, waiting->deadline) == 0)
+        return;
+    for (unsigned i = 0; i < set->count; i++)
+        if (set->fds[i].revents)
+            channel->transport->woken(channel->link, set->fds[i].fd, set->fds[i].revents);
+}
+
 static void fall_asleep(struct waiting *waiting, enum want want) {
     struct hawser_channel *channel = waiting->channel;
     struct half *guard = want_half(channel, want);
@@ -72,14 +105,8 @@ static void fall_asleep(struct waiting *waiting, enum want want) {
         int happened = channel->transport->arm(channel->link, want, &set);
         half_unlock(channel, guard);
         channel_kick(channel); /* what the last try or the arm read for the other half */
-        if (happened == 0) {
-            waiting->slept = true;
-            add_relaxed(&waiting->half->sleeps, 1);
-            if (sleep_until(&set, slot >= 0 ? waker : -1, waiting->deadline) > 0)
-                for (unsigned i = 0; i < set.count; i++)
-                    if (fds[i].revents)
-                        channel->transport->woken(channel->link, fds[i].fd, fds[i].revents);
-        }
+        if (happened == 0)
+            sleep_on(waiting, want, &set, slot >= 0 ? waker : -1);
         half_lock(channel, guard);
         channel->transport->disarm(channel->link, want);
         half_unlock(channel, guard);
@@ -95,16 +122,33 @@ int channel_apart(struct hawser_channel *channel) {
     return process_apart(load_acquire(&link->peer.known) ? link->peer.pid : -1); /* pairs with peer_know */
 }
 
-static void begin(struct waiting *waiting) {
+/* Not 0: what is waited for is half there; another number than before: more of it is. */
+static uint32_t midway(const struct hawser_channel *channel, enum want want) {
+    const struct link *link = channel->link;
+    return want == WANT_RECEIVE ? load_relaxed(&link->midway_in) : want == WANT_SEND ? load_relaxed(&link->midway_out) : 0;
+}
+
+static void begin(struct waiting *waiting, enum want want) {
     struct hawser_channel *channel = waiting->channel;
     half_lock(channel, waiting->half);
     waiting->ladder = waiting->half->ladder;
     half_unlock(channel, waiting->half);
-    if (ladder_unplaced(&waiting->ladder))
+    waiting->midway = midway(channel, want);
+    if (ladder_unplaced(&waiting->ladder, waiting->midway != 0))
         ladder_place(&waiting->ladder, channel_apart(channel));
     waiting->deadline = deadline_after(waiting->timeout);
-    ladder_begin(&waiting->ladder);
+    ladder_begin(&waiting->ladder, waiting->midway != 0);
     waiting->began = true;
+}
+
+/* Each piece of a message is waited for anew. */
+static void go_on(struct waiting *waiting, uint32_t midway) {
+    if (midway == 0 || midway == waiting->midway)
+        return;
+    ladder_end(&waiting->ladder, waiting->slept);
+    waiting->midway = midway;
+    waiting->slept = false;
+    ladder_begin(&waiting->ladder, true);
 }
 
 int waiting_step(struct waiting *waiting, enum want want) {
@@ -117,7 +161,9 @@ int waiting_step(struct waiting *waiting, enum want want) {
             return r;
     }
     if (!waiting->began)
-        begin(waiting);
+        begin(waiting, want);
+    else
+        go_on(waiting, midway(channel, want));
     switch (ladder_next(&waiting->ladder, waiting->deadline)) {
     case LADDER_TRY: break;
     case LADDER_LOOK:
@@ -139,8 +185,10 @@ void waiting_end(struct waiting *waiting, bool came) {
         ladder_end(&waiting->ladder, waiting->slept);
     half_lock(channel, waiting->half);
     count_add(&waiting->half->system_calls, calls);
-    if (waiting->began)
+    if (waiting->began) {
         waiting->half->ladder = waiting->ladder;
+        waiting->half->slept = waiting->slept;
+    }
     half_unlock(channel, waiting->half);
 }
 

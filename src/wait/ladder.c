@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 The hawser authors */
 
-/* How long to spin. To sleep costs two wakes of an idle CPU a round trip, which is the shortest wait that a sleeper
- * has lately seen: spinning for as long as that is at most twice the best choice there was (the ski-rental argument:
+/* How long to spin. To sleep costs two wakes of an idle CPU a round trip, which is about the shorter third of the waits that
+ * sleepers have lately seen: spinning for as long as that is at most twice the best choice there was (the ski-rental argument:
  * Karlin et al., "Competitive snoopy caching", 1988). Whether to spin at all is learned too: `favour` rises when what
  * was waited for came within that time and falls when a spin was in vain.
  *
@@ -14,14 +14,16 @@
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "base/sys.h"
 
 #define BUDGET_FIRST_NS 50000
 #define BUDGET_LEAST_NS 20000
-#define BUDGET_MOST_NS 100000
+#define BUDGET_MOST_NS 200000 /* on a busy host a wake of a virtual CPU takes 90 us, and a round trip of sleepers two */
 #define LOOK_NS 1000000
 #define FAVOUR_MOST 8
 #define PROBE_WAITS 32          /* out of favour, one wait in so many spins all the same ... */
 #define PROBE_WAITS_UNKNOWN 256 /* ... where it may be that no spin can ever pay */
+#define PROBE_WON 4             /* a probe that was not in vain */
 #define PLACE_WAITS 1024        /* affinities are asked for again after so many waits */
 #define CLOCK_TRIES_DEAR 4    /* a try takes some 300 ns, the clock 25 */
 #define CLOCK_TRIES_CHEAP 64  /* a try takes a few ns and a pause some 15 to 40 */
@@ -38,14 +40,15 @@ void ladder_place(struct ladder *ladder, int apart) {
 }
 
 static bool wants_spin(struct ladder *ladder) {
-    if (ladder->mode == HAWSER_WAIT_BLOCK || ladder->apart == 0)
+    if (ladder->apart == 0 || (ladder->mode == HAWSER_WAIT_BLOCK && !ladder->midway))
         return false;
-    if (ladder->mode == HAWSER_WAIT_SPIN || ladder->favour >= 0)
+    if (ladder->mode == HAWSER_WAIT_SPIN || ladder->favour >= 0 || ladder->midway)
         return true;
     return ++ladder->waits % (ladder->apart > 0 ? PROBE_WAITS : PROBE_WAITS_UNKNOWN) == 0;
 }
 
-void ladder_begin(struct ladder *ladder) {
+void ladder_begin(struct ladder *ladder, bool midway) {
+    ladder->midway = midway;
     if (ladder->until_placed > 0)
         ladder->until_placed--;
     ladder->spins = ladder->spun = wants_spin(ladder);
@@ -65,7 +68,7 @@ static enum ladder_step next_spin(struct ladder *ladder, int64_t deadline) {
         ladder->began_ns = ladder->looked_ns = now;
     if (now >= deadline)
         return LADDER_EXPIRED;
-    if (ladder->mode == HAWSER_WAIT_ADAPTIVE && now - ladder->began_ns >= ladder->budget_ns) {
+    if (ladder->mode != HAWSER_WAIT_SPIN && now - ladder->began_ns >= ladder->budget_ns) {
         ladder->spins = false;
         return LADDER_SLEEP;
     }
@@ -78,7 +81,10 @@ static enum ladder_step next_spin(struct ladder *ladder, int64_t deadline) {
 enum ladder_step ladder_next(struct ladder *ladder, int64_t deadline) {
     if (!ladder->spins)
         return next_sleep(ladder, deadline);
-    cpu_pause();
+    if (ladder->midway && ladder->apart < 0)
+        sys_sched_yield(); /* should it be the same CPU, the peer runs now */
+    else
+        cpu_pause();
     uint32_t period = ladder->dear ? CLOCK_TRIES_DEAR : CLOCK_TRIES_CHEAP;
     return ++ladder->tries % period != 0 ? LADDER_TRY : next_spin(ladder, deadline);
 }
@@ -88,19 +94,20 @@ static void favour_add(struct ladder *ladder, int32_t n) {
     ladder->favour = favour > FAVOUR_MOST ? FAVOUR_MOST : favour < -FAVOUR_MOST ? -FAVOUR_MOST : favour;
 }
 
-/* The budget follows the shortest sleep at once and longer ones slowly. */
+/* Settles where a third of the waits are shorter. A single short one must not pull it down: of two ends that sleep for
+ * lack of budget neither would ever find the other awake. */
 static void budget_learn(struct ladder *ladder, int64_t waited_ns) {
-    int64_t budget = ladder->budget_ns + ladder->budget_ns / 128;
-    budget = waited_ns < budget ? waited_ns : budget;
+    int64_t budget = ladder->budget_ns, step = budget / 32;
+    budget += waited_ns > budget ? step : -2 * step;
     budget = budget < BUDGET_LEAST_NS ? BUDGET_LEAST_NS : budget;
     ladder->budget_ns = budget > BUDGET_MOST_NS ? BUDGET_MOST_NS : budget;
 }
 
 void ladder_end(struct ladder *ladder, bool slept) {
-    if (ladder->mode != HAWSER_WAIT_ADAPTIVE)
+    if (ladder->mode != HAWSER_WAIT_ADAPTIVE || ladder->midway)
         return;
     if (!slept) {
-        favour_add(ladder, 1);
+        favour_add(ladder, ladder->favour < 0 ? PROBE_WON : 1);
         return;
     }
     if (ladder->spun) { /* its time holds the spin: no measure of a sleep */

@@ -20,6 +20,7 @@ struct ladder {
     uint32_t mode;       /* enum hawser_wait, resolved */
     bool dear;           /* a try costs a system call: look at the clock more often, pause less */
     bool watch;          /* give LADDER_LOOK at all */
+    bool midway;         /* this wait is in the middle of a message */
     bool spins;          /* this wait spins still ... */
     bool spun;           /* ... or did at its beginning */
     int8_t apart;        /* can the peer run while this thread does? 1, 0, -1 not known: ladder_place() */
@@ -35,13 +36,14 @@ struct ladder {
 void ladder_init(struct ladder *ladder, uint32_t mode, bool dear, bool watch);
 
 /* Whether the owner should find out again where the peer can run, and tell it: process_apart(). */
-static inline bool ladder_unplaced(const struct ladder *ladder) {
-    return ladder->until_placed == 0 && ladder->mode != HAWSER_WAIT_BLOCK;
+static inline bool ladder_unplaced(const struct ladder *ladder, bool midway) {
+    return ladder->until_placed == 0 && (midway || ladder->mode != HAWSER_WAIT_BLOCK);
 }
 void ladder_place(struct ladder *ladder, int apart);
 
-/* A wait begins: the first try has just failed. */
-void ladder_begin(struct ladder *ladder);
+/* A wait begins: the first try has just failed. midway: the peer is moving the other half of a message now, so that a spin
+ * pays in any mode. */
+void ladder_begin(struct ladder *ladder, bool midway);
 
 enum ladder_step ladder_next(struct ladder *ladder, int64_t deadline);
 

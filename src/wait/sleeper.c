@@ -15,8 +15,6 @@
 #include <errno.h>
 #include <pthread.h>
 
-#define NAP_NS 10000000 /* without a waker: how late an interrupt may be noticed */
-
 static struct {
     struct lock lock;
     uint32_t self; /* whose pool this is */
@@ -102,12 +100,12 @@ static void waker_clear(int waker) {
     sys_read(waker, &count, sizeof count);
 }
 
-/* NULL: without end. */
-static struct timespec *until(int64_t deadline, bool nap, struct timespec *timeout) {
-    if (deadline == DEADLINE_NEVER && !nap)
+/* NULL: without end. brief: there is no waker, so an interrupt is noticed by looking. */
+static struct timespec *until(int64_t deadline, bool brief, struct timespec *timeout) {
+    if (deadline == DEADLINE_NEVER && !brief)
         return NULL;
     int64_t left = deadline == DEADLINE_NEVER ? NAP_NS : deadline == DEADLINE_PAST ? 0 : deadline - clock_now();
-    if (nap && left > NAP_NS)
+    if (brief && left > NAP_NS)
         left = NAP_NS;
     if (left < 0)
         left = 0;
@@ -130,4 +128,17 @@ int sleep_until(struct sleep_set *set, int waker, int64_t deadline) {
     for (unsigned i = 0; i < n; i++) /* EINTR, ENOMEM: a spurious wake */
         set->fds[i].revents = 0;
     return 0;
+}
+
+int nap_prepare(int socket) {
+    struct timeval timeout = { .tv_usec = NAP_NS / 1000 };
+    int flags = sys_fcntl(socket, F_GETFL, 0);
+    int r = flags < 0 ? flags : sys_setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    return r < 0 ? r : sys_fcntl(socket, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+bool nap_on(int socket) {
+    char byte;
+    ssize_t got = sys_recv(socket, &byte, sizeof byte, MSG_PEEK);
+    return got >= 0 || (got != -EAGAIN && got != -EINTR);
 }

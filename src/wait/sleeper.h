@@ -33,3 +33,13 @@ void waker_wake(int waker);
 /* Sleeps until a descriptor of the set is ready, the thread's waker rings or the deadline comes. Returns how many
  * descriptors (the waker not counted) have revents; 0 also for a spurious wake; never fails. */
 int sleep_until(struct sleep_set *set, int waker, int64_t deadline);
+
+/* A nap is the short first part of a sleep, in a receive on a socket of ours: its waiter is woken more cheaply than one that
+ * polls several descriptors, but hears of nothing else meanwhile. */
+#define NAP_NS 10000000
+
+/* Makes the socket fit for naps: blocking, with a timeout. Every other call on it must say MSG_DONTWAIT. 0 or a negative errno. */
+int nap_prepare(int socket);
+
+/* True: there is something to receive (nothing is taken), or the end. False: the nap is over, or a signal came. */
+bool nap_on(int socket);

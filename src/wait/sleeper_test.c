@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,6 +80,26 @@ static void test_without_a_waker_sleeps_are_naps(void **state) {
     assert_true(clock_now() - before < 1000000000);
 }
 
+static void test_a_nap_takes_nothing_and_ends_by_itself(void **state) {
+    (void)state;
+    int fds[2];
+    char byte = 0;
+    assert_int_equal(sys_socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(nap_prepare(fds[0]), 0);
+    int64_t before = clock_now();
+    assert_false(nap_on(fds[0]));
+    assert_true(clock_now() - before >= NAP_NS / 2); /* a timer's tick may be as long as a nap */
+    assert_int_equal(sys_recv(fds[0], &byte, 1, MSG_DONTWAIT), -EAGAIN);
+    assert_int_equal(sys_send(fds[1], "x", 1, 0), 1);
+    assert_true(nap_on(fds[0]));
+    assert_int_equal(sys_recv(fds[0], &byte, 1, MSG_DONTWAIT), 1);
+    assert_int_equal(byte, 'x');
+    sys_close(fds[1]);
+    assert_true(nap_on(fds[0]));
+    sys_close(fds[0]);
+    assert_int_equal(nap_prepare(fds[0]), -EBADF);
+}
+
 static void test_a_forked_child_has_its_own(void **state) {
     (void)state;
     int own = waker_self(), first = waker_of_a_thread();
@@ -96,6 +117,7 @@ int main(void) {
         cmocka_unit_test(test_a_ring_ends_a_sleep_once),
         cmocka_unit_test(test_ready_descriptors_are_told_from_the_waker),
         cmocka_unit_test(test_without_a_waker_sleeps_are_naps),
+        cmocka_unit_test(test_a_nap_takes_nothing_and_ends_by_itself),
         cmocka_unit_test(test_a_forked_child_has_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

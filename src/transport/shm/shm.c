@@ -100,8 +100,7 @@ static int shm_meet(struct link *link, struct offer *offer) {
     return 0;
 }
 
-static int shm_note(struct link *link, const struct note *note, struct offer *offer) {
-    (void)offer;
+static int shm_note(struct link *link, const struct note *note) {
     return link_break(link, "a note of unknown type %u", note->type);
 }
 
@@ -209,6 +208,7 @@ static void shm_close(struct link *link, bool owner) {
 
 const struct transport transport_shm = {
     .scheme = "shm",
+    .naps = true,
     .capabilities = HAWSER_CAN_TWO_WAY | HAWSER_CAN_SYNC | HAWSER_CAN_ZERO_COPY | HAWSER_CAN_DESCRIPTORS |
                     HAWSER_CAN_CREDENTIALS | HAWSER_CAN_PAIR | HAWSER_CAN_GOODBYE | HAWSER_CAN_ORDERED,
     .listen = rendezvous_listen,

@@ -420,6 +420,7 @@ const struct transport transport_tcp = {
     .halves_meet = true,
     .apart = tcp_apart,
     .dear = true,
+    .naps = true,
     .listen = tcp_listen,
     .greet = tcp_greet,
     .refuse = wire_refuse,

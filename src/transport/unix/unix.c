@@ -211,6 +211,7 @@ const struct transport transport_unix = {
                     HAWSER_CAN_GOODBYE | HAWSER_CAN_ORDERED,
     .halves_meet = true,
     .dear = true,
+    .naps = true,
     .listen = unix_listen,
     .greet = unix_greet,
     .refuse = wire_refuse,
