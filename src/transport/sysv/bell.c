@@ -70,13 +70,31 @@ static void ring(struct sysv_link *sysv, const uint32_t *word, uint32_t *rang) {
         *rang = asleep;
 }
 
+bool bells_empty(const struct sysv_link *sysv) {
+    /* acquire: pairs with bells_adopt; one that died may have put in more than it counted */
+    return load_acquire(&sysv->met) && load_relaxed(&bells_of(&sysv->theirs)->sent) == sysv->received &&
+           !load_acquire(&sysv->stream.link.peer.gone);
+}
+
+uint32_t bells_received(const struct sysv_link *sysv) {
+    return load_acquire(&sysv->met) ? load_relaxed(&bells_of(&sysv->theirs)->received) : 0; /* pairs with bells_adopt */
+}
+
+bool bells_full(const struct sysv_link *sysv) {
+    return load_relaxed(&sysv->full) && bells_received(sysv) == load_relaxed(&sysv->full_received);
+}
+
+/* An end of a pair that was never used says goodbye, too, but has no page. */
 void bell_receiver(struct sysv_link *sysv) {
+    if (sysv->own.size > 0)
+        store_relaxed(&bells_of(&sysv->own)->sent, ++sysv->sent);
     fence_seq_cst(); /* pairs with the fence in sysv_arm */
     if (meet_peer(sysv))
         ring(sysv, &bells_of(&sysv->theirs)->receiver_asleep, &sysv->rang_receiver);
 }
 
 void bell_sender(struct sysv_link *sysv) {
+    store_relaxed(&bells_of(&sysv->own)->received, ++sysv->received);
     fence_seq_cst(); /* pairs with the fence in sysv_arm */
     if (meet_peer(sysv))
         ring(sysv, &bells_of(&sysv->theirs)->sender_asleep, &sysv->rang_sender);
@@ -113,7 +131,7 @@ int sysv_arm(struct link *link, enum want want, struct sleep_set *set) {
     set_words(sysv, wants_room);
     lock_release(&bedroom->lock);
     fence_seq_cst(); /* pairs with those in bell_receiver and bell_sender */
-    if (wants_room && sysv_has_room(sysv, load_relaxed(&sysv->refused)))
+    if (wants_room && !bells_full(sysv))
         return 1;
     return stream_arm(link, want, set);
 }

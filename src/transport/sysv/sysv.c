@@ -34,6 +34,8 @@ struct sysv_offer {
 static ssize_t sysv_read(struct stream *stream, const struct iovec *vector, int n) {
     struct sysv_link *sysv = sysv_of(&stream->link);
     (void)n;
+    if (bells_empty(sysv))
+        return -EAGAIN;
     ssize_t got = sysv_queue_receive(sysv->in, sysv->receiving, sysv->packet);
     if (got == -EMSGSIZE || got == 0 || got > (ssize_t)vector[0].iov_len)
         return link_break(&stream->link, "the peer sends a packet of no bytes, or of more than %zu", sysv->packet);
@@ -56,22 +58,27 @@ static size_t gather(struct sysv_link *sysv, const struct iovec *vector, int n) 
     return size;
 }
 
+static void set_full(struct sysv_link *sysv, bool full, uint32_t received) {
+    store_relaxed(&sysv->full_received, received);
+    store_relaxed(&sysv->full, full);
+}
+
 static ssize_t sysv_write(struct stream *stream, const struct iovec *vector, int n) {
     struct sysv_link *sysv = sysv_of(&stream->link);
     if (peer_glance(&stream->link, &sysv->looked_ns))
         return -EPIPE;
+    if (bells_full(sysv))
+        return -EAGAIN;
+    uint32_t received = bells_received(sysv); /* before the try */
     size_t size = gather(sysv, vector, n);
     ssize_t r = sysv_queue_send(sysv->out, sysv->sending, size);
-    if (r == -EAGAIN)
-        store_relaxed(&sysv->refused, size);
+    set_full(sysv, r == -EAGAIN, received);
     if (r > 0)
         bell_receiver(sysv);
     return r;
 }
 
 static const struct stream_io sysv_io = { .read = sysv_read, .write = sysv_write, .packet = 2048, .unpollable = true };
-
-bool sysv_has_room(const struct sysv_link *sysv, size_t bytes) { return sysv_queue_has_room(sysv->out, bytes); }
 
 static int sysv_create(const struct options *options, enum link_role role, struct link **ret_link) {
     struct sysv_link *sysv = memory_new(sizeof *sysv);
@@ -268,10 +275,12 @@ static int sysv_room(struct link *link) {
     if (load_relaxed(&sysv->stream.stuck) & STUCK_BYTES)
         return 0;
     size_t bytes = SMALL < sysv->packet ? SMALL : sysv->packet;
-    if (sysv_has_room(sysv, bytes))
-        return 1;
-    store_relaxed(&sysv->refused, bytes);
-    return 0;
+    if (bells_full(sysv))
+        return 0;
+    uint32_t received = bells_received(sysv); /* before the look */
+    bool full = !sysv_queue_has_room(sysv->out, bytes);
+    set_full(sysv, full, received);
+    return !full;
 }
 
 /* Says to the peer that we are gone, and tells whether it went before. */
@@ -325,6 +334,7 @@ const struct transport transport_sysv = {
                     HAWSER_CAN_ORDERED,
     .halves_meet = true,
     .dear = true,
+    .naps = true,
     .listen = sysv_listen,
     .greet = rendezvous_greet,
     .unlisten = rendezvous_unlisten,
