@@ -137,11 +137,32 @@ static inline int send_public(hawser_channel *channel, struct outgoing *out, int
     return r;
 }
 
-HAWSER_PUBLIC int hawser_send(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
+/* A call that nothing forbids, by the process that owns the channel. */
+static inline bool is_ordinary(const struct hawser_channel *channel, int64_t timeout) {
+    return channel && load_acquire(&channel->owner) == process_self() && /* pairs with claim_now */
+           load_relaxed(&channel->interrupted) == 0 && timeout >= HAWSER_FOREVER;
+}
+
+static __attribute__((noinline)) int send_long(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
     hawser_message message = { .data = data, .size = size };
     struct outgoing out = { .messages = &message, .n = 1 };
     size_t sent;
     return send_public(channel, &out, timeout, &sent);
+}
+
+HAWSER_PUBLIC int hawser_send(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
+    if (!is_ordinary(channel, timeout) || !channel->put || size > load_relaxed(&channel->link->max_message) || (!data && size > 0))
+        return send_long(channel, data, size, timeout);
+    half_use(&channel->sending);
+    int calls = channel->put(channel->link, data, size);
+    if (__builtin_expect(calls < 0, 0))
+        return send_long(channel, data, size, timeout);
+    count_add(&channel->sending.messages, 1);
+    count_add(&channel->sending.bytes, size);
+    if (__builtin_expect(calls > 0, 0))
+        count_add(&channel->sending.system_calls, (unsigned)calls);
+    channel_kick(channel);
+    return 0;
 }
 
 HAWSER_PUBLIC int hawser_send_many(hawser_channel *channel, const hawser_message *messages, size_t n, int64_t timeout,
@@ -433,9 +454,24 @@ static inline int receive_public(hawser_channel *channel, const struct incoming 
     return r;
 }
 
-HAWSER_PUBLIC int hawser_recv(hawser_channel *channel, void *buffer, size_t capacity, int64_t timeout, size_t *ret_size) {
+static __attribute__((noinline)) int receive_long(hawser_channel *channel, void *buffer, size_t capacity, int64_t timeout,
+                                                  size_t *ret_size) {
     struct incoming in = { .buffer = buffer, .capacity = capacity };
     return receive_public(channel, &in, timeout, ret_size);
+}
+
+HAWSER_PUBLIC int hawser_recv(hawser_channel *channel, void *buffer, size_t capacity, int64_t timeout, size_t *ret_size) {
+    if (!is_ordinary(channel, timeout) || !channel->get || channel->armed || !buffer || !ret_size)
+        return receive_long(channel, buffer, capacity, timeout, ret_size);
+    half_use(&channel->receiving);
+    int calls = channel->get(channel->link, buffer, capacity, ret_size);
+    if (__builtin_expect(calls < 0, 0))
+        return receive_long(channel, buffer, capacity, timeout, ret_size);
+    count_received(channel, 1, *ret_size);
+    if (__builtin_expect(calls > 0, 0))
+        count_add(&channel->receiving.system_calls, (unsigned)calls);
+    channel_kick(channel);
+    return 0;
 }
 
 HAWSER_PUBLIC int hawser_recv_fds(hawser_channel *channel, void *buffer, size_t capacity, int *fds, size_t capacity_fds,

@@ -126,6 +126,12 @@ struct transport {
      * freed: nothing the owner or the peer could notice. */
     void (*close)(struct link *link, bool owner);
 
+    /* The short way of send and recv: one message without descriptors or acknowledgement, where nothing is out of the ordinary;
+     * without sentences. Returns how many system calls it took; negative: nothing happened, take the long way. NULL where a
+     * system call outweighs the rest; only without halves_meet. */
+    int (*put)(struct link *link, const void *data, size_t size);                         /* [S] */
+    int (*get)(struct link *link, void *buffer, size_t capacity, size_t *ret_size); /* [R] */
+
     /* ---- Waiting ---- */
 
     /* [R] or [S] by `want` (one bit): about to sleep. 1: something happened, try again instead; 0: descriptors were added to set

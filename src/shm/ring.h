@@ -16,7 +16,7 @@
 #include <string.h>
 
 #define RING_EARLY 8192u /* bytes after which a writer whose reader keeps up starts over */
-#define RING_LOOKS 200   /* at an empty ring when an answer is due: some 100 ns */
+#define RING_LOOKS 1000  /* at an empty ring when an answer is due: some 500 ns */
 #define RING_LOAN 32u    /* bytes of ring a commit takes: a header and a descriptor */
 
 #define likely(X) __builtin_expect(!!(X), 1)
@@ -85,6 +85,26 @@ int ring_next_slow(struct ring_reader *reader, uint64_t word, struct ring_record
 int ring_hold_grow(struct ring_reader *reader);
 void ring_consume_held(struct ring_reader *reader, uint64_t end);
 
+/* Copies that the compiler turns into a few moves where the size is small. */
+static inline void ring_copy(void *to, const void *from, size_t size) {
+    uint8_t *t = to;
+    const uint8_t *f = from;
+    if (size == 8) {
+        memcpy(t, f, 8);
+    } else if (size >= 16 && size <= 64) {
+        size_t half = size > 32 ? 32 : 16; /* overlapping ends: no loop, no tail */
+        if (half == 32) {
+            memcpy(t, f, 32);
+            memcpy(t + size - 32, f + size - 32, 32);
+        } else {
+            memcpy(t, f, 16);
+            memcpy(t + size - 16, f + size - 16, 16);
+        }
+    } else if (size > 0) {
+        memcpy(t, f, size);
+    }
+}
+
 /* ---- Writing: claim, write the body, append; claim, ...; publish. ---- */
 
 /* Room for a body of size bytes, leaving `spare` bytes untouched for others. -EAGAIN; -EPROTO. Does not advance. */
@@ -132,6 +152,22 @@ static inline void ring_publish(struct ring_writer *writer) {
         return;
     store_release(writer->pending, writer->pending_word); /* pairs with the acquire in ring_next */
     writer->pending = NULL;
+}
+
+/* One message at once, where nothing is in the way; false: nothing happened, ask ring_claim. Not while a batch is pending or
+ * a loan out. */
+static inline bool ring_put(struct ring_writer *writer, const void *data, uint64_t size) {
+    uint64_t write = writer->write, mask = writer->mask, next = write + 8 + ring_padded(size);
+    uint8_t *ring = writer->data;
+    if (unlikely(write >= writer->look || (write & mask) + (next - write) > writer->size || next + 8 > writer->limit))
+        return false;
+    uint64_t *header = ring_word(ring, write & mask);
+    ring_copy(header + 1, data, size);
+    store_relaxed(ring_word(ring, next & mask), 0);
+    count_add(&writer->messages, 1);
+    writer->write = next;
+    store_release(header, (uint64_t)SHM_DATA << SHM_KIND_SHIFT | size); /* pairs with the acquire in ring_next */
+    return true;
 }
 
 /* ---- Reading ---- */
@@ -198,45 +234,42 @@ static inline void ring_reader_publish(struct ring_reader *reader) {
     store_release(&reader->own->taken, reader->taken); /* pairs with the asker's acquire */
 }
 
+/* The next message into the buffer at once; false: there is none, or ring_next is to look at it. capacity is below 2^56. */
+static inline bool ring_get(struct ring_reader *reader, void *buffer, uint64_t capacity, uint64_t *ret_size) {
+    uint64_t read = reader->read, offset = read & reader->mask;
+    const uint64_t *header = ring_word(reader->data, offset);
+    uint64_t word = load_acquire(header); /* pairs with ring_publish */
+    uint64_t size = word ^ (uint64_t)SHM_DATA << SHM_KIND_SHIFT; /* of another kind: impossibly large */
+    if (unlikely(size > capacity || size > reader->size - offset - 8 || reader->held.first != reader->held.next))
+        return false;
+    ring_copy(buffer, header + 1, size);
+    reader->read = reader->freed = read + 8 + ring_padded(size);
+    reader->taken++;
+    *ret_size = size;
+    return true;
+}
+
 /* Found empty. If our side sent since (own_sent: how many messages so far), this is likely the wait for an answer: a few looks
- * more, for less than going round the waiting ladder once or twice costs. Else, after a streak, it steps back: a reader on
- * the writer's heels takes each line dirty out of the other core's cache, the slow case, so one that only receives
- * lets work pile up. True: look again. */
-static inline int ring_linger(struct ring_reader *reader, uint64_t own_sent) {
+ * more, for less than going round the waiting ladder once or twice costs. True: something is there. */
+static inline bool ring_await_answer(struct ring_reader *reader, uint64_t own_sent) {
     const uint64_t *word = ring_word(reader->data, reader->read & reader->mask);
-    uint64_t streak = reader->taken - reader->streak;
-    if (own_sent != reader->sent_seen) {
-        reader->sent_seen = own_sent;
-        reader->streak = reader->taken;
-        for (int i = 0; i < RING_LOOKS; i++)
-            if (load_relaxed(word) != 0)
-                return 1;
-        return 0;
-    }
-    if (streak < 8)
-        return 0;
+    if (own_sent == reader->sent_seen)
+        return false;
+    reader->sent_seen = own_sent;
+    reader->streak = reader->taken;
+    for (int i = 0; i < RING_LOOKS; i++)
+        if (load_relaxed(word) != 0)
+            return true;
+    return false;
+}
+
+/* Found empty otherwise. After a streak it steps back: a reader on the writer's heels takes each line dirty out of the other
+ * core's cache, the slow case, so one that only receives lets work pile up. True: look again. */
+static inline bool ring_step_back(struct ring_reader *reader) {
+    if (reader->taken - reader->streak < 8)
+        return false;
     reader->streak = reader->taken;
     for (int i = 0; i < 64; i++)
         cpu_pause();
-    return 1;
-}
-
-/* Copies that the compiler turns into a few moves where the size is small. */
-static inline void ring_copy(void *to, const void *from, size_t size) {
-    uint8_t *t = to;
-    const uint8_t *f = from;
-    if (size == 8) {
-        memcpy(t, f, 8);
-    } else if (size >= 16 && size <= 64) {
-        size_t half = size > 32 ? 32 : 16; /* overlapping ends: no loop, no tail */
-        if (half == 32) {
-            memcpy(t, f, 32);
-            memcpy(t + size - 32, f + size - 32, 32);
-        } else {
-            memcpy(t, f, 16);
-            memcpy(t + size - 16, f + size - 16, 16);
-        }
-    } else if (size > 0) {
-        memcpy(t, f, size);
-    }
+    return true;
 }

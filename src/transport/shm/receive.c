@@ -91,7 +91,7 @@ static int receive_chunk(struct shm_link *shm, const struct ring_record *record)
 /* Nothing in the ring: why? The ring is looked at again after whatever tells of an end, as that was told later. */
 static int receiver_empty(struct shm_link *shm, struct ring_record *record) {
     struct shm_receiver *receiver = &shm->receiver;
-    if (ring_linger(&receiver->ring, load_relaxed(&shm->sender.ring.messages))) {
+    if (ring_await_answer(&receiver->ring, load_relaxed(&shm->sender.ring.messages)) || ring_step_back(&receiver->ring)) {
         int r = ring_next(&receiver->ring, record);
         if (r != 0)
             return r;
@@ -189,9 +189,9 @@ static inline int next_message(struct shm_link *shm, struct incoming *incoming) 
     return 1;
 }
 
-static void taken(struct shm_link *shm) {
+static inline int taken(struct shm_link *shm) {
     ring_reader_publish(&shm->receiver.ring);
-    wake_sender(shm);
+    return wake_sender(shm);
 }
 
 /* ---- Messages that are not plain bytes of the ring ---- */
@@ -281,6 +281,21 @@ int shm_recv(struct link *link, void *buffer, size_t capacity, struct received_d
         fds->n = incoming.fds;
     *ret_size = (size_t)incoming.size;
     return 0;
+}
+
+int shm_get(struct link *link, void *buffer, size_t capacity, size_t *ret_size) {
+    struct shm_link *shm = shm_of(link);
+    struct shm_receiver *receiver = &shm->receiver;
+    struct ring_reader *ring = &receiver->ring;
+    uint64_t most = link->options.max_message < SHM_SIZE_MASK ? link->options.max_message : SHM_SIZE_MASK, size;
+    if (unlikely(!receiver->peer || load_relaxed(&link->broken)))
+        return -EAGAIN;
+    most = capacity < most ? capacity : most;
+    if (!ring_get(ring, buffer, most, &size) &&
+        !(ring_await_answer(ring, load_relaxed(&shm->sender.ring.messages)) && ring_get(ring, buffer, most, &size)))
+        return -EAGAIN;
+    *ret_size = (size_t)size;
+    return taken(shm);
 }
 
 /* ---- Taking in place ---- */

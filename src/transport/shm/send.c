@@ -313,6 +313,18 @@ int shm_send(struct link *link, const hawser_message *messages, size_t n, const 
     return 0;
 }
 
+int shm_put(struct link *link, const void *data, size_t size) {
+    struct shm_link *shm = shm_of(link);
+    struct shm_sender *sender = &shm->sender;
+    const struct shm_segment *peer = sender->peer;
+    if (unlikely(size > sender->inline_max || !peer || sender->n_loans > 0 || load_relaxed(&link->broken) ||
+                 load_relaxed(&peer->state) >= SHM_CLOSED || load_relaxed(&link->peer.gone) ||
+                 !ring_put(&sender->ring, data, size)))
+        return -EAGAIN;
+    sender->published = sender->ring.write;
+    return wake_receiver(shm);
+}
+
 int shm_room(struct link *link) {
     struct shm_link *shm = shm_of(link);
     struct shm_sender *sender = &shm->sender;

@@ -113,6 +113,7 @@ void sender_deinit(struct shm_link *shm, bool owner);
 bool sender_meet(struct shm_link *shm); /* has this half the peer's segment by now? */
 struct shm_seen sender_look(const struct shm_sender *sender);
 int shm_send(struct link *link, const hawser_message *messages, size_t n, const struct descriptors *fds, bool sync, size_t *ret_sent);
+int shm_put(struct link *link, const void *data, size_t size);
 int shm_loan(struct link *link, size_t size, void **ret_data);
 int shm_commit(struct link *link, void *data, size_t size);
 int shm_discard(struct link *link, void *data);
@@ -123,6 +124,7 @@ int shm_room(struct link *link);
 void receiver_deinit(struct shm_link *shm, bool owner);
 bool receiver_meet(struct shm_link *shm);
 int shm_recv(struct link *link, void *buffer, size_t capacity, struct received_descriptors *fds, size_t *ret_size);
+int shm_get(struct link *link, void *buffer, size_t capacity, size_t *ret_size);
 int shm_take(struct link *link, hawser_message *ret_messages, size_t n, size_t *ret_taken);
 int shm_release(struct link *link, hawser_message *message);
 int shm_ready(struct link *link);
@@ -145,26 +147,27 @@ static inline void shm_glance_again(struct shm_link *shm, struct shm_glance *gla
         peer_glance(&shm->link, &glance->looked_ns);
 }
 
-/* [S] after publishing: a doorbell, once for each time the peer's receiver fell asleep. */
-static inline void wake_receiver(struct shm_link *shm) {
+/* [S] after publishing: a doorbell, once for each time the peer's receiver fell asleep. Returns how many were rung. */
+static inline int wake_receiver(struct shm_link *shm) {
     struct shm_sender *sender = &shm->sender;
     if (unlikely(!sender->peer)) {
         wake_unmet(shm);
-        return;
+        return 0;
     }
     if (sender->light)
         fence_compiler(); /* pairs with barrier_heavy() in the peer's arm */
     else
         fence_seq_cst(); /* pairs with the fence in the peer's arm */
     uint32_t asleep = load_relaxed(&sender->peer->receiver_asleep);
-    if (unlikely(asleep & 1) && asleep != sender->rung) {
-        sender->rung = asleep;
-        wake_ring(shm);
-    }
+    if (likely(!(asleep & 1)) || asleep == sender->rung)
+        return 0;
+    sender->rung = asleep;
+    wake_ring(shm);
+    return 1;
 }
 
 /* [R] after publishing cursors or releases. */
-static inline void wake_sender(struct shm_link *shm) {
+static inline int wake_sender(struct shm_link *shm) {
     struct shm_receiver *receiver = &shm->receiver;
     if (receiver->light)
         fence_compiler();
@@ -173,10 +176,11 @@ static inline void wake_sender(struct shm_link *shm) {
     uint32_t sender = load_relaxed(&receiver->peer->sender_asleep);
     uint32_t asker = load_relaxed(&receiver->peer->asker_asleep);
     if (likely(!((sender | asker) & 1)))
-        return;
-    if (((sender & 1) && sender != receiver->rung_sender) || ((asker & 1) && asker != receiver->rung_asker)) {
-        receiver->rung_sender = sender;
-        receiver->rung_asker = asker;
-        wake_ring(shm);
-    }
+        return 0;
+    if (!((sender & 1) && sender != receiver->rung_sender) && !((asker & 1) && asker != receiver->rung_asker))
+        return 0;
+    receiver->rung_sender = sender;
+    receiver->rung_asker = asker;
+    wake_ring(shm);
+    return 1;
 }
