@@ -113,7 +113,8 @@ struct stream_sending {
 struct stream_receiving {
     struct block *block;
     size_t start, end;
-    uint64_t position, scanned; /* offsets in the whole stream: of start; of the first frame not looked at by acked() */
+    uint64_t position, scanned; /* offsets in the whole stream, less what acked() took out of it: of start; of the first frame
+                                 * that acked() has not looked at */
     struct block *spare;        /* blocks nobody refers to */
     unsigned n_spare;
     struct block *held; /* left behind, but taken messages lie in them */

@@ -233,21 +233,48 @@ static size_t scan_start(const struct stream_receiving *receiving) {
     return first;
 }
 
-/* Looks for acknowledgements and the goodbye among what was read but not received. */
+/* Unread bytes that are to go; those behind them move up, each once, when the next hole begins or the look is over. */
+struct hole {
+    size_t start, size;
+};
+
+/* Another hole, at offset: what lies between the two stays. */
+static void hole_add(struct stream_receiving *receiving, struct hole *hole, size_t offset, size_t size) {
+    uint8_t *at = receiving->block->data + receiving->start + hole->start;
+    if (hole->size > 0)
+        memmove(at, at + hole->size, offset - hole->start - hole->size);
+    hole->start = offset - hole->size;
+    hole->size += size;
+}
+
+static void hole_close(struct stream_receiving *receiving, struct hole *hole) {
+    if (hole->size > 0)
+        hole_add(receiving, hole, unread(receiving), 0);
+    receiving->end -= hole->size;
+}
+
+/* Looks for acknowledgements and the goodbye among what was read but not received. An acknowledgement that was noted is taken
+ * out: read_ahead is for messages, and what is kept here is bounded by it nevertheless. */
 static int scan(struct stream *stream) {
     struct stream_receiving *receiving = &stream->receiving;
+    struct hole hole = { 0 };
     size_t offset = scan_start(receiving);
+    int r = 0;
     while (offset <= unread(receiving)) {
         struct frame frame = { 0 };
-        int r = frame_read(stream, offset, &frame);
+        r = frame_read(stream, offset, &frame);
         if (r == 0 && frame.kind > FRAME_DATA_FDS)
             r = scan_frame(stream, offset, &frame);
         if (r < 0)
-            return r == -EAGAIN ? 0 : r;
-        offset += frame.head + (size_t)frame.size;
-        receiving->scanned = receiving->position + offset;
+            break;
+        size_t size = frame.head + (size_t)frame.size;
+        if (frame.kind == FRAME_ACK)
+            hole_add(receiving, &hole, offset, size);
+        offset += size;
+        receiving->scanned = receiving->position + offset - hole.size;
     }
-    return 0;
+    hole_close(receiving, &hole);
+    return r == -EAGAIN ? 0 : r;
 }
 
 /* Acts on what is at the cursor and looks beyond. 0, or -EPROTO. */

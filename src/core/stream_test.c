@@ -460,6 +460,47 @@ static void test_read_ahead(void **state) {
     pair_free(a, b);
 }
 
+/* Acknowledgements behind a message that is not received, between others: they take no room of read_ahead. */
+static void test_acks_behind_messages(void **state) {
+    (void)state;
+    int fd;
+    struct stream *stream = raw_new(&fd);
+    stream->link.options.read_ahead = 4096;
+    uint8_t bytes[2 * (9 + 16)], in[8];
+    uint64_t acked = 0;
+    size_t got = 0;
+    for (unsigned i = 1; i <= 600; i += 2) {
+        assert_int_equal(send_one(stream, in, 1, true), 0);
+        assert_int_equal(send_one(stream, in, 1, true), 0);
+        size_t size = 0;
+        for (unsigned k = 0; k < 2; k++) {
+            bytes_put64(bytes + size, (uint64_t)FRAME_ACK << 56 | 8);
+            bytes_put64(bytes + size + 8, i + k);
+            size += 16;
+            if (i % 100 == 1) { /* a message before each */
+                memmove(bytes + size - 16 + 9, bytes + size - 16, 16);
+                bytes_put64(bytes + size - 16, 1);
+                bytes[size - 16 + 8] = (uint8_t)(i / 100 * 2 + k);
+                size += 9;
+            }
+        }
+        size_t cut = i % size;
+        assert_int_equal(write(fd, bytes, cut), cut);
+        assert_int_equal(stream_acked(&stream->link, &acked), 0);
+        assert_int_equal(write(fd, bytes + cut, size - cut), size - cut);
+        assert_int_equal(stream_acked(&stream->link, &acked), 0);
+        assert_int_equal(acked, i + 1);
+        assert_int_equal(read(fd, bytes, 18), 18);
+    }
+    for (unsigned i = 0; i < 12; i++) {
+        assert_int_equal(stream_recv(&stream->link, in, sizeof in, NULL, &got), 0);
+        assert_int_equal(in[0], i);
+    }
+    assert_int_equal(stream_recv(&stream->link, in, sizeof in, NULL, &got), -EAGAIN);
+    close(fd);
+    stream_close(&stream->link, true);
+}
+
 /* ---- fifo's framings ---- */
 
 static void test_lines(void **state) {
@@ -515,7 +556,7 @@ int main(void) {
         cmocka_unit_test(test_many_in_one_call), cmocka_unit_test(test_full),  cmocka_unit_test(test_loans),
         cmocka_unit_test(test_too_small),    cmocka_unit_test(test_goodbye),    cmocka_unit_test(test_ends),
         cmocka_unit_test(test_acks),         cmocka_unit_test(test_read_ahead), cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_large_lines),
+        cmocka_unit_test(test_large_lines),  cmocka_unit_test(test_acks_behind_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
