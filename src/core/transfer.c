@@ -197,6 +197,13 @@ static int can_sync(struct hawser_channel *channel) {
                      channel->link->plain ? " with a plain SP peer" : "");
 }
 
+/* What keeps acknowledgements from being seen here (memory, descriptors) says nothing of the message: that has left. */
+static int unseen(int error) {
+    if (error == -EPROTO || error == -ENOBUFS || error == -ESHUTDOWN || error == -ECONNRESET)
+        return error;
+    return error_set(-EINPROGRESS, "sent, but whether the peer has taken it could not be looked up: %s", error_text(error));
+}
+
 /* Until the peer's program has taken `target` messages in all. */
 static int wait_taken(struct waiting *waiting, uint64_t target) {
     struct hawser_channel *channel = waiting->channel;
@@ -210,7 +217,7 @@ static int wait_taken(struct waiting *waiting, uint64_t target) {
         if (r == 0 && taken >= target)
             return 0;
         if (r < 0 && r != -EAGAIN)
-            return r;
+            return unseen(r);
         r = waiting_step(waiting, WANT_ACK);
         if (r == -EAGAIN || r == -ETIMEDOUT)
             return error_note(-EINPROGRESS, "sent, but the peer has not taken it within the timeout");
