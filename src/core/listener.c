@@ -19,6 +19,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define HELLO_SPIN_NS 50000
+#define SILENT 16
 #define ACCEPTS_AT_ONCE 16
 #define STARVED_NAP_NS INT64_C(50000000) /* between looks at whether descriptors are free again */
 
@@ -137,13 +139,7 @@ static bool short_of_something(int error) {
 /* fd: now the listener's. 0 and the slot; -EAGAIN: turned away. */
 static int take_in(struct hawser_listener *listener, int fd, struct pending **ret_pending) {
     struct pending newcomer;
-    struct epoll_event event = { .events = EPOLLIN };
     int error = check_newcomer(listener, fd, &newcomer);
-    if (!error) {
-        error = sys_epoll_ctl(listener->epoll, EPOLL_CTL_ADD, fd, &event);
-        if (error < 0)
-            error_set(error, "listener cannot watch one more: %s", error_text(error));
-    }
     if (error < 0) {
         turn_away(listener, fd, error);
         return short_of_something(error) ? error : -EAGAIN;
@@ -155,6 +151,20 @@ static int take_in(struct hawser_listener *listener, int fd, struct pending **re
     listener->n_pending++;
     *ret_pending = slot;
     return 0;
+}
+
+/* Its hello is still to come: from now on it wakes who sleeps. -EAGAIN; or it was turned away. */
+static int expect_hello(struct hawser_listener *listener, struct pending *pending) {
+    struct epoll_event event = { .events = EPOLLIN };
+    int error = sys_epoll_ctl(listener->epoll, EPOLL_CTL_ADD, pending->fd, &event);
+    if (error >= 0) {
+        pending->watched = true;
+        return -EAGAIN;
+    }
+    error_set(error, "listener cannot watch one more: %s", error_text(error));
+    turn_away(listener, steal_fd(&pending->fd), error);
+    drop(listener, pending);
+    return short_of_something(error) ? error : -EAGAIN;
 }
 
 /* The kernel has somebody for us, but no descriptor to put it at. */
@@ -198,16 +208,35 @@ static int greet(struct hawser_listener *listener, struct pending *pending, stru
         return -EAGAIN;
     if (error >= 0) {
         struct epoll_event event = { 0 };
-        sys_epoll_ctl(listener->epoll, EPOLL_CTL_DEL, fd, &event); /* it lives on as the link's */
+        if (pending->watched)
+            sys_epoll_ctl(listener->epoll, EPOLL_CTL_DEL, fd, &event); /* it lives on as the link's */
         pending->fd = -1;
     }
     drop(listener, pending);
     return error >= 0 ? 0 : short_of_something(error) ? error : -EAGAIN;
 }
 
+/* Who has just connected is about to speak, on its own CPU: to sleep until then would cost more than to wait. For once in a
+ * step, and rarely after one who did not. */
+static int await_hello(struct hawser_listener *listener, struct pending *pending, struct link **ret_link) {
+    if (!listener->local || listener->silent > 0 || process_apart(pending->pid) <= 0) {
+        listener->silent -= listener->silent > 0;
+        return -EAGAIN;
+    }
+    int64_t until = clock_now() + HELLO_SPIN_NS;
+    int error;
+    do {
+        cpu_pause();
+        error = greet(listener, pending, ret_link);
+    } while (error == -EAGAIN && pending->fd >= 0 && clock_now() < until);
+    listener->silent = error == -EAGAIN ? SILENT : 0;
+    return error;
+}
+
 static int accept_some(struct hawser_listener *listener, struct link **ret_link) {
+    bool waited = false;
     for (unsigned i = 0; i < ACCEPTS_AT_ONCE; i++) {
-        struct pending *pending;
+        struct pending *pending = NULL;
         int fd = -1;
         int error = accept_one(listener, &fd);
         if (error)
@@ -215,6 +244,12 @@ static int accept_some(struct hawser_listener *listener, struct link **ret_link)
         error = take_in(listener, fd, &pending);
         if (!error)
             error = greet(listener, pending, ret_link); /* most have spoken by now */
+        if (error == -EAGAIN && pending && pending->fd >= 0 && !waited) {
+            waited = true;
+            error = await_hello(listener, pending, ret_link);
+        }
+        if (error == -EAGAIN && pending && pending->fd >= 0)
+            error = expect_hello(listener, pending);
         if (error != -EAGAIN)
             return error;
     }

@@ -17,6 +17,7 @@ struct pending {
     pid_t pid; /* SO_PEERCRED: who called connect; -1 for tcp */
     uid_t uid;
     gid_t gid;
+    bool watched; /* the listener's epoll holds it */
     uint32_t got; /* bytes of hello so far */
     uint8_t hello[64];
 };
@@ -39,6 +40,7 @@ struct hawser_listener {
     uint32_t self;                  /* process_self() of the maker */
     uint32_t interrupted;           /* atomic */
     struct lock lock;               /* guards pending and accept; never held over a sleep */
+    unsigned silent;                /* newcomers not to be waited for, as one did not speak at once */
     unsigned n_pending;
     struct pending pending[PENDING_MAX];
 };

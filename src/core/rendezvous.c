@@ -189,11 +189,14 @@ int rendezvous_greet(struct hawser_listener *listener, struct pending *pending, 
 
 /* ---- The connecting end ---- */
 
+#define ANSWER_SPIN_NS 200000 /* it has to be woken, and to make a segment or queues */
+
 /* Waits by the ladder: most listeners answer within what a sleep would cost. */
 static int await_packet(struct link *link, pid_t listener, int64_t deadline, struct packet *packet) {
     struct ladder ladder;
     ladder_init(&ladder, link->options.wait, true, false);
     ladder_place(&ladder, process_apart(listener));
+    ladder.budget_ns = ANSWER_SPIN_NS;
     ladder_begin(&ladder, false);
     for (;;) {
         int error = packet_receive(link->peer.socket, false, packet);
