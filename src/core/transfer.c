@@ -372,12 +372,12 @@ static void disarm(struct hawser_channel *channel) {
 }
 
 /* wait=block, and as the last wait slept and something was sent since, an answer is awaited that is hardly there yet: the
- * first try would be in vain. */
+ * first try would be in vain. Where time is short there may be no other. */
 static inline void be_patient(struct hawser_channel *channel, int64_t timeout) {
     struct half *half = &channel->receiving;
     uint64_t sent = load_relaxed(&channel->sending.messages);
     const struct options *options = &channel->link->options;
-    channel->link->patient = half->slept && sent != half->answered && timeout != HAWSER_NOW &&
+    channel->link->patient = half->slept && sent != half->answered && (timeout == HAWSER_FOREVER || timeout >= NAP_NS) &&
                              options->wait == HAWSER_WAIT_BLOCK && options->threads != HAWSER_THREADS_MANY;
     half->answered = sent;
 }
@@ -411,6 +411,7 @@ static inline int receive_try(struct hawser_channel *channel, const struct incom
     disarm(channel);
     be_patient(channel, timeout);
     int r = channel->transport->recv(channel->link, in->buffer, in->capacity, in->fds, ret_size);
+    channel->link->patient = false; /* if it was not needed: a call that does not wait must not find it */
     if (r == 0)
         count_received(channel, 1, *ret_size);
     pass_on(channel, r);

@@ -97,6 +97,54 @@ static void late_receiver(struct side *side) {
 
 static void late_data(struct cell *cell) { meet_both_ways(cell, "", late_sender, late_receiver); }
 
+/* What is there is found at once, however the calls before it waited. */
+static void there_sender(struct side *side) {
+    const hawser_message two[2] = { { .data = noise(0), .size = 10 }, { .data = noise(1), .size = 10 } };
+    size_t sent;
+    for (int k = 0; k < WAITERS; k++) {
+        hear(side);
+        until_asleep(side->other);
+        EXPECT(hawser_send_many(side->channel, two, 2, HAWSER_FOREVER, &sent), 0);
+        CHECK(sent == 2);
+        recv_one(side->channel, 2, 10);
+        send_one(side->channel, 3, 10);
+        tell(side);
+    }
+}
+
+static void there_receiver(struct side *side) {
+    for (enum waiter waiter = 0; waiter < WAITERS; waiter++) {
+        tell(side);
+        recv_one(side->channel, 0, 10); /* asleep */
+        send_one(side->channel, 2, 10);
+        recv_one(side->channel, 1, 10); /* the first read brought it, too */
+        hear(side);
+        EXPECT(wait_by(waiter, side->channel, HAWSER_NOW), 0);
+    }
+}
+
+static void briefly_sender(struct side *side) {
+    hear(side);
+    until_asleep(side->other);
+    send_one(side->channel, 0, 10);
+    recv_one(side->channel, 1, 10);
+    send_one(side->channel, 2, 10);
+    tell(side);
+}
+
+static void briefly_receiver(struct side *side) {
+    tell(side);
+    recv_one(side->channel, 0, 10); /* asleep */
+    send_one(side->channel, 1, 10);
+    hear(side);
+    EXPECT(wait_by(W_RECV, side->channel, 1), 0);
+}
+
+static void there(struct cell *cell) {
+    meet_both_ways(cell, "", briefly_sender, briefly_receiver);
+    meet_both_ways(cell, "", there_sender, there_receiver);
+}
+
 static void wrong(struct cell *cell) {
     hawser_channel *sender, *receiver, *other;
     hawser_listener *listener = listen_new(cell, "");
@@ -176,6 +224,7 @@ const struct promise timeouts_promises[] = {
     { "nothing_comes", nothing_comes, 0, PLAIN | LADDER | MANY, false, 0 },
     { "no_room", no_room, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "late_data", late_data, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },
+    { "there", there, FIFO | TCP, PLAIN | LADDER | MANY, false, 0 }, /* over tcp a message may still be on its way */
     { "wrong", wrong, 0, PLAIN | MANY, false, 0 },
     { "nobody", nobody, 0, PLAIN, false, 0 },
     { "early_connect", early_connect, 0, PLAIN, false, 0 },
