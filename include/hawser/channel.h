@@ -126,13 +126,14 @@ HAWSER_PUBLIC void hawser_interrupt(hawser_channel *channel);
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_send(hawser_channel *channel, const void *data, size_t size, int64_t timeout);
 
 /* Sends and returns once the peer's program has taken the message.
- * Errors: as hawser_send(); -ETIMEDOUT or -EAGAIN not sent, -EINPROGRESS sent but not yet taken, -ECONNRESET or -ESHUTDOWN
- * the peer went without taking it, -ENOBUFS sent, but read_ahead is full of messages of the peer that nobody receives
- * (unix, tcp), -EOPNOTSUPP (fifo, SP peers). */
+ * Errors: as hawser_send() (-EPIPE: the peer was gone before, nothing was sent); -ETIMEDOUT or -EAGAIN not sent,
+ * -EINPROGRESS sent but not yet taken, -ESHUTDOWN or -ECONNRESET the peer closed, or died, without taking it, -ENOBUFS sent,
+ * but read_ahead is full of messages of the peer that nobody receives (unix, tcp), -EOPNOTSUPP (fifo, SP peers). */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_send_sync(hawser_channel *channel, const void *data, size_t size, int64_t timeout);
 
-/* Waits until the peer's program has taken everything sent so far. Errors as hawser_send_sync(), but -ETIMEDOUT
- * and -EAGAIN only when what is still in the outbox could not leave. */
+/* Waits until the peer's program has taken everything sent so far; 0 at once when nothing was. Errors as hawser_send_sync(), but
+ * -ETIMEDOUT and -EAGAIN only when what is still in the outbox could not leave, and never -EPIPE: of a peer that is gone
+ * it tells what became of the messages, 0, -ESHUTDOWN or -ECONNRESET. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_flush(hawser_channel *channel, int64_t timeout);
 
 /* Receives into the caller's buffer of capacity bytes; *ret_size is the message's size. The bytes no longer

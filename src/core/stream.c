@@ -132,8 +132,10 @@ static int note_close(struct stream *stream) {
 
 int stream_drained(struct link *link) {
     struct stream *stream = stream_of(link);
-    if (!stream->sending.closing)
-        stream_progress(link); /* what is owed is paid before the CLOSE */
+    if (!stream->sending.closing) {
+        stream_owe(stream); /* a flush after this end has gone is to know what it took */
+        stream_progress(link);
+    }
     say(stream, &stream->sending.closing, FRAME_CLOSE);
     int r = stream_progress(link);
     int noted = note_close(stream);

@@ -273,11 +273,13 @@ static int flush(struct waiting *waiting) {
     struct hawser_channel *channel = waiting->channel;
     uint64_t target = load_relaxed(&channel->sending.messages);
     int r = can_sync(channel);
+    if (r < 0 || target == 0)
+        return r;
+    r = until_done(waiting, channel->transport->progress);
     if (r == 0)
-        r = until_done(waiting, channel->transport->progress);
-    if (r == 0 && target > 0)
         r = until_done(waiting, channel->transport->ask);
-    return r < 0 || target == 0 ? r : wait_taken(waiting, target);
+    /* A peer that is gone cannot be asked, but what it took and how it went can be known. */
+    return r < 0 && r != -EPIPE ? r : wait_taken(waiting, target);
 }
 
 HAWSER_PUBLIC int hawser_flush(hawser_channel *channel, int64_t timeout) {

@@ -180,9 +180,9 @@ static void deserter(struct side *side) {
 static void deserted_sender(struct side *side) {
     tell(side);
     EXPECT_EITHER(hawser_send_sync(side->channel, noise(0), 100, HAWSER_FOREVER), -ESHUTDOWN, -ECONNRESET);
-    int status = hawser_flush(side->channel, HAWSER_FOREVER);
-    if (status != -EPIPE)
-        EXPECT_EITHER(status, -ESHUTDOWN, -ECONNRESET);
+    EXPECT_EITHER(hawser_flush(side->channel, HAWSER_FOREVER), -ESHUTDOWN, -ECONNRESET);
+    EXPECT(hawser_send_sync(side->channel, noise(1), 100, HAWSER_FOREVER), -EPIPE); /* not sent */
+    EXPECT_EITHER(hawser_flush(side->channel, HAWSER_NOW), -ESHUTDOWN, -ECONNRESET);
 }
 
 static void deserted(struct cell *cell) { meet_both_ways(cell, "", deserted_sender, deserter); }
@@ -197,6 +197,32 @@ static void taken_sender(struct side *side) { EXPECT(hawser_send_sync(side->chan
 
 static void taken_then_closed(struct cell *cell) { meet_both_ways(cell, "", taken_sender, taker); }
 
+/* What it took of its own accord counts too, and what was sent to nobody does not. */
+static void flushing_late_sender(struct side *side) {
+    char byte;
+    size_t size;
+    send_one(side->channel, 0, 100);
+    EXPECT(hawser_recv(side->channel, &byte, 1, HAWSER_FOREVER, &size), -ESHUTDOWN);
+    EXPECT(hawser_flush(side->channel, HAWSER_FOREVER), 0);
+    int status;
+    while ((status = hawser_send_sync(side->channel, noise(1), 100, HAWSER_FOREVER)) == -ESHUTDOWN)
+        continue;
+    EXPECT(status, -EPIPE);
+}
+
+static void flushed_late(struct cell *cell) { meet_both_ways(cell, "", flushing_late_sender, taker); }
+
+static void idle_flusher(struct side *side) {
+    char byte;
+    size_t size;
+    EXPECT(hawser_recv(side->channel, &byte, 1, HAWSER_FOREVER, &size), -ESHUTDOWN);
+    EXPECT(hawser_flush(side->channel, HAWSER_FOREVER), 0);
+}
+
+static void leaver(struct side *side) { side->channel = hawser_close(side->channel); }
+
+static void flush_of_nothing(struct cell *cell) { meet_both_ways(cell, "", idle_flusher, leaver); }
+
 const struct promise sync_promises[] = {
     { "each", each, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "flush", flush, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
@@ -207,5 +233,7 @@ const struct promise sync_promises[] = {
     { "nobufs", nobufs, (unsigned)~(UNIX | TCP), PLAIN, false, 0 },
     { "deserted", deserted, FIFO, PLAIN | LADDER | MANY, false, 0 },
     { "taken_then_closed", taken_then_closed, FIFO, PLAIN | LADDER | MANY, false, 0 },
+    { "flushed_late", flushed_late, FIFO, PLAIN | LADDER | MANY, false, 0 },
+    { "flush_of_nothing", flush_of_nothing, FIFO, PLAIN | MANY, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },
 };
