@@ -130,6 +130,8 @@ struct stream_receiving {
     bool large;     /* the last message was: read little at a time, so that the next one's bytes need not be copied */
     bool drops_fds; /* the call under way does not want descriptors: io may drop those there is no room for */
     bool empty;     /* the last read got -EAGAIN */
+    unsigned pauses;    /* before the next read: see moderate() */
+    uint64_t sent_seen; /* of stream->sent, at the last read */
     int64_t looked_ns; /* as in stream_sending */
     bool shut, eof; /* SHUTDOWN was read; read returned 0 */
 };

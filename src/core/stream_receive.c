@@ -10,10 +10,15 @@
 #include "core/stream_receive.h"
 
 #include "base/error.h"
+#include "base/sys.h"
 
 #include <errno.h>
 
 #define PAYLOAD_MASK (((uint64_t)1 << 56) - 1)
+#define PILE 1024        /* bytes that a read is to bring */
+#define PAUSES_FIRST 8   /* of cpu_pause(), some 20 ns each */
+#define PAUSES_MOST 256
+#define PAUSES_A_YIELD 16 /* which takes as long as so many */
 #define READ_LEAST ((size_t)4096) /* a read is worth moving a few bytes to make this much room */
 
 static size_t unread(const struct stream_receiving *receiving) { return receiving->end - receiving->start; }
@@ -303,6 +308,33 @@ static uint32_t midway(const struct stream_receiving *receiving) {
     return receiving->inside || unread(receiving) > 0 ? (uint32_t)come | 1u << 31 : 0;
 }
 
+/* A reader on the heels of the writer takes each message by a call of its own, and both contend for the queue. One that only
+ * receives, from a writer on another CPU, therefore lets messages pile up: for some 4 us at most, and only while they come faster
+ * than that. */
+static void moderate(struct stream *stream) {
+    struct stream_receiving *receiving = &stream->receiving;
+    uint64_t sent = load_relaxed(&stream->sent);
+    int32_t apart = load_relaxed(&stream->link.apart);
+    if (sent != receiving->sent_seen || stream->packet || apart == 0)
+        receiving->pauses = 0;
+    receiving->sent_seen = sent;
+    for (unsigned i = 0; i < receiving->pauses; i++) {
+        if (apart > 0)
+            cpu_pause();
+        else if (i % PAUSES_A_YIELD == 0)
+            sys_sched_yield(); /* should it be the same CPU, the writer runs now */
+    }
+}
+
+static void moderate_next(struct stream_receiving *receiving, ssize_t got) {
+    if (got <= 0)
+        receiving->pauses /= 2;
+    else if (got < PILE)
+        receiving->pauses = receiving->pauses == 0 ? PAUSES_FIRST : receiving->pauses < PAUSES_MOST ? receiving->pauses * 2 : PAUSES_MOST;
+    else
+        receiving->pauses -= receiving->pauses / 4;
+}
+
 int stream_fill(struct stream *stream, size_t want) {
     struct stream_receiving *receiving = &stream->receiving;
     struct iovec vector[2];
@@ -322,9 +354,11 @@ int stream_fill(struct stream *stream, size_t want) {
     /* Before the read: a doorbell that the look takes off the socket announces what the read then finds. The other way round
      * it could announce what came in between, and a thread about to sleep would never hear of it. */
     stream_look_again(stream, &receiving->looked_ns);
+    moderate(stream);
     /* acquire: what a peer wrote before it was seen to be gone is there to be read now: so if there is nothing, it is the end */
     uint32_t gone = load_acquire(&stream->link.peer.gone);
     ssize_t got = stream->io->read(stream, vector, n);
+    moderate_next(receiving, got);
     receiving->empty = got == -EAGAIN;
     if (receiving->empty)
         store_relaxed(&stream->link.midway_in, midway(receiving));

@@ -134,8 +134,11 @@ static void begin(struct waiting *waiting, enum want want) {
     waiting->ladder = waiting->half->ladder;
     half_unlock(channel, waiting->half);
     waiting->midway = midway(channel, want);
-    if (ladder_unplaced(&waiting->ladder, waiting->midway != 0))
+    if (ladder_unplaced(&waiting->ladder)) {
         ladder_place(&waiting->ladder, channel_apart(channel));
+        if (want == WANT_RECEIVE)
+            store_relaxed(&channel->link->apart, waiting->ladder.apart);
+    }
     waiting->deadline = deadline_after(waiting->timeout);
     ladder_begin(&waiting->ladder, waiting->midway != 0);
     waiting->began = true;

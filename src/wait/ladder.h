@@ -36,9 +36,7 @@ struct ladder {
 void ladder_init(struct ladder *ladder, uint32_t mode, bool dear, bool watch);
 
 /* Whether the owner should find out again where the peer can run, and tell it: process_apart(). */
-static inline bool ladder_unplaced(const struct ladder *ladder, bool midway) {
-    return ladder->until_placed == 0 && (midway || ladder->mode != HAWSER_WAIT_BLOCK);
-}
+static inline bool ladder_unplaced(const struct ladder *ladder) { return ladder->until_placed == 0; }
 void ladder_place(struct ladder *ladder, int apart);
 
 /* A wait begins: the first try has just failed. midway: the peer is moving the other half of a message now, so that a spin
