@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "core/bytes.h"
 #include "core/stream_memory.h"
+#include "core/stream_receive.h"
 
 #include <errno.h>
 
@@ -167,10 +168,7 @@ int stream_note(struct link *link, const struct note *note) {
     }
     if (note->type != NOTE_STREAM_CLOSE)
         return link_break(link, "it sends a note of unknown type %u", note->type);
-    if (!load_relaxed(&stream->closed)) {
-        store_release(&stream->closed, CLOSED_GOODBYE); /* pairs with stream_sendable */
-        link_news(link);
-    }
+    stream_close_seen(stream, CLOSED_GOODBYE);
     return 0;
 }
 

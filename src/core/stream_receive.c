@@ -43,10 +43,15 @@ void stream_owe(struct stream *stream) {
     store_seq_cst(&stream->link.ack_due, 1);
 }
 
+/* Either half may come here. A goodbye that lay behind messages is seen after the end of the stream, and counts. */
 void stream_close_seen(struct stream *stream, uint32_t why) {
-    if (load_relaxed(&stream->closed))
+    uint32_t open = 0;
+    if (load_relaxed(&stream->closed) == CLOSED_GOODBYE)
         return;
-    store_release(&stream->closed, why); /* pairs with stream_sendable */
+    if (why == CLOSED_GOODBYE)
+        store_release(&stream->closed, why); /* pairs with stream_sendable */
+    else if (!compare_exchange(&stream->closed, &open, why))
+        return;
     link_news(&stream->link);
 }
 
@@ -147,6 +152,7 @@ static int act(struct stream *stream, const struct frame *frame) {
         return 0;
     case FRAME_SHUTDOWN:
         receiving->shut = true;
+        stream_owe(stream); /* who asks after it is answered already: this program may not call again */
         return 0;
     default:
         if (!stream->io->hello)

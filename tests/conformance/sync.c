@@ -223,6 +223,24 @@ static void leaver(struct side *side) { side->channel = hawser_close(side->chann
 
 static void flush_of_nothing(struct cell *cell) { meet_both_ways(cell, "", idle_flusher, leaver); }
 
+/* Asking is no message: it is answered also when the last one was sent. */
+static void flushing_shut_sender(struct side *side) {
+    send_one(side->channel, 0, 100);
+    EXPECT(hawser_shutdown(side->channel), 0);
+    EXPECT(hawser_flush(side->channel, HAWSER_FOREVER), 0);
+    tell(side);
+}
+
+static void shut_receiver(struct side *side) {
+    char byte;
+    size_t size;
+    recv_one(side->channel, 0, 100);
+    EXPECT(hawser_recv(side->channel, &byte, 1, HAWSER_FOREVER, &size), -ESHUTDOWN);
+    hear(side);
+}
+
+static void flushed_after_shutdown(struct cell *cell) { meet_both_ways(cell, "", flushing_shut_sender, shut_receiver); }
+
 const struct promise sync_promises[] = {
     { "each", each, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "flush", flush, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
@@ -234,6 +252,7 @@ const struct promise sync_promises[] = {
     { "deserted", deserted, FIFO, PLAIN | LADDER | MANY, false, 0 },
     { "taken_then_closed", taken_then_closed, FIFO, PLAIN | LADDER | MANY, false, 0 },
     { "flushed_late", flushed_late, FIFO, PLAIN | LADDER | MANY, false, 0 },
+    { "flushed_after_shutdown", flushed_after_shutdown, FIFO, PLAIN | LADDER | MANY, false, 0 },
     { "flush_of_nothing", flush_of_nothing, FIFO, PLAIN | MANY, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },
 };
