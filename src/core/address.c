@@ -29,13 +29,16 @@ int address_error(const struct address *address, unsigned at, const char *what) 
     return error_set(-EINVAL, "address \"%s\": %s at character %u (\"%s\")", shown, what, at + 1, shown + at);
 }
 
-static int scheme_error(const struct address *address) {
-    char what[160] = "unknown mechanism; there are";
+/* n: the scheme's length. */
+static int scheme_error(const struct address *address, unsigned n) {
+    char known[160] = "";
     for (unsigned i = 0; transports[i]; i++) {
-        size_t used = strlen(what);
-        snprintf(what + used, sizeof what - used, "%s %s", i > 0 ? "," : "", transports[i]->scheme);
+        size_t used = strlen(known);
+        const char *before = i == 0 ? "" : transports[i + 1] ? ", " : " and ";
+        snprintf(known + used, sizeof known - used, "%s%s", before, transports[i]->scheme);
     }
-    return address_error(address, 0, what);
+    return error_set(-EINVAL, "address \"%s\": unknown mechanism \"%.*s\" at character 1; the mechanisms are %s", address->text, (int)n,
+                     address->text, known);
 }
 
 static int check_characters(const struct address *address) {
@@ -57,7 +60,7 @@ static int parse_scheme(struct address *address, unsigned *ret_place) {
         return address_error(address, n, "expected \"://\"");
     address->transport = transport_find(text, n);
     if (!address->transport)
-        return scheme_error(address);
+        return scheme_error(address, n);
     *ret_place = n + 3;
     return 0;
 }

@@ -44,7 +44,7 @@ static void points_at_the_character(void **state) {
     expect_refused("test:/x", "address \"test:/x\": expected \"://\" at character 5 (\":/x\")");
     expect_refused("test", "expected \"://\" at character 5 (its end)");
     expect_refused("Test://x", "at character 1 (\"Test://x\")");
-    expect_refused("tes://x", "unknown mechanism; there are test, tls+test2 at character 1");
+    expect_refused("tes://x", "unknown mechanism \"tes\" at character 1; the mechanisms are test and tls+test2");
     expect_refused("test://a\nb", "control character at character 9 (\"?b\")");
     expect_refused("test://a?", "expected an option at character 10 (its end)");
 }
