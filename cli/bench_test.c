@@ -6,6 +6,7 @@
 #include "bench_loop.h"
 #include "bench_numbers.h"
 #include "peers.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <math.h>
@@ -13,6 +14,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -315,8 +317,29 @@ static void test_json(void **state) {
     assert_int_equal(system(command), 0);
 }
 
+/* A bare loop with another buffer than hawser's would measure the buffer. */
+static void test_unix_buffer(void **state) {
+    (void)state;
+    struct way_setup setup = { .directory = session.directory, .name = "buffer", .size = SIZE };
+    int fds[2], asked = 212992, wanted = 0, found = 0; /* docs/wire.md, Buffer */
+    socklen_t length = sizeof asked;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &asked, length), 0);
+    assert_int_equal(getsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &wanted, &length), 0);
+    void *bare;
+    assert_int_equal(bare_unix.prepare(&setup, &bare), 0);
+    for (int side = 0; side < 2; side++) {
+        assert_int_equal(getsockopt(((struct stream *)bare)->out[side], SOL_SOCKET, SO_SNDBUF, &found, &length), 0);
+        assert_int_equal(found, wanted);
+    }
+    bare_unix.discard(bare);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_unix_buffer),
         cmocka_unit_test(test_quantiles), cmocka_unit_test(test_large_durations), cmocka_unit_test(test_median),
         cmocka_unit_test(test_sizes), cmocka_unit_test(test_times), cmocka_unit_test(test_texts), cmocka_unit_test(test_stamps),
         cmocka_unit_test(test_broken_ways), cmocka_unit_test(test_interrupted), cmocka_unit_test(test_all_bare_ways),

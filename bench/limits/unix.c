@@ -9,15 +9,17 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#define BUFFER 212992 /* what hawser asks for unless it is told otherwise: twice the kernel's default, as the kernel doubles it */
+
 static int unix_open(struct stream *stream, const struct way_setup *setup) {
     int fds[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
         return -errno;
     int r = 0;
     for (int side = 0; side < 2 && r == 0; side++) {
-        int bytes = (int)setup->buffer;
+        int bytes = setup->buffer ? (int)setup->buffer : BUFFER;
         stream->in[side] = stream->out[side] = fds[side];
-        if (bytes && setsockopt(fds[side], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) < 0)
+        if (setsockopt(fds[side], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) < 0)
             r = -errno;
         else
             r = stream_tune(stream, fds[side]);

@@ -39,7 +39,7 @@ struct way_setup {
     enum way_wait wait;
     size_t size;     /* bytes of every message */
     bool one_way;    /* lead to follow only */
-    size_t buffer;   /* bytes of kernel buffer, 0: the kernel's default; as hawser's option of the same name */
+    size_t buffer;   /* bytes of kernel buffer, 0: hawser's default; as hawser's option of the same name */
     uint32_t depth;  /* mq: packets a queue holds, 0: hawser's default */
     uint32_t packet; /* mq, sysv: bytes of a packet, 0: hawser's default */
     int handover[2]; /* a socket pair, one end for each side: for what only one side can know (a port) */

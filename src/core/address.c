@@ -37,8 +37,8 @@ static int scheme_error(const struct address *address, unsigned n) {
         const char *before = i == 0 ? "" : transports[i + 1] ? ", " : " and ";
         snprintf(known + used, sizeof known - used, "%s%s", before, transports[i]->scheme);
     }
-    return error_set(-EINVAL, "address \"%s\": unknown mechanism \"%.*s\" at character 1; the mechanisms are %s", address->text, (int)n,
-                     address->text, known);
+    return error_set(-EINVAL, "address \"%s\": unknown mechanism \"%.*s\" at character 1; the mechanisms are %s", address->text,
+                     (int)n, address->text, known);
 }
 
 static int check_characters(const struct address *address) {
