@@ -87,6 +87,8 @@ struct hawser_statistics {
 
 /* Connects to a listener, waiting up to timeout for one to appear and to welcome us.
  * address: see the README's table; options: NULL for the defaults.
+ * tcp: a host's name is looked up first, within the call, by getaddrinfo(3), which no timeout of ours ends: while no name server
+ * answers, resolv.conf(5) says how long that takes (by default glibc gives up after 10 s or more). Numbers are not looked up.
  * Errors: -EINVAL (the sentence points at the character), -ETIMEDOUT or -EAGAIN (no listener), -EACCES (the
  * listener refuses our user, or runs as one we do not expect), -EPROTO (not a hawser listener, or one of
  * another version), -EMFILE, -ENFILE, -ENOMEM, -ENOSPC (a system-wide limit; the sentence names it),
