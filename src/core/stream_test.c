@@ -396,6 +396,30 @@ static void test_ends(void **state) {
     end_after(bye + 8, 8, FRAMING_NATIVE, 0, -ESHUTDOWN);
 }
 
+/* docs/wire.md's vector. The pieces come as write and write_fds are given them. */
+static ssize_t write_any_fds(struct stream *stream, const struct iovec *vector, int n, const struct descriptors *fds) {
+    assert_int_equal(fds->n, 2);
+    return test_write(stream, vector, n);
+}
+
+static void test_descriptors_vector(void **state) {
+    (void)state;
+    static const struct stream_io with_fds = { .read = test_read, .write = test_write, .write_fds = write_any_fds };
+    static const uint8_t expected[] = { 2, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 2, 'x' };
+    int fd;
+    uint8_t bytes[sizeof expected + 1];
+    size_t sent = 0;
+    struct stream *stream = raw_new(&fd);
+    stream->io = &with_fds;
+    hawser_message message = { .data = "x", .size = 1 };
+    struct descriptors fds = { .fds = (const int[]){ 0, 1 }, .n = 2 };
+    assert_int_equal(stream_send(&stream->link, &message, 1, &fds, false, &sent), 0);
+    assert_int_equal(read(fd, bytes, sizeof bytes), sizeof expected);
+    assert_memory_equal(bytes, expected, sizeof expected);
+    close(fd);
+    stream_close(&stream->link, true);
+}
+
 /* ---- Acknowledgements ---- */
 
 static void test_acks(void **state) {
@@ -557,6 +581,7 @@ int main(void) {
         cmocka_unit_test(test_too_small),    cmocka_unit_test(test_goodbye),    cmocka_unit_test(test_ends),
         cmocka_unit_test(test_acks),         cmocka_unit_test(test_read_ahead), cmocka_unit_test(test_lines),
         cmocka_unit_test(test_large_lines),  cmocka_unit_test(test_acks_behind_messages),
+        cmocka_unit_test(test_descriptors_vector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
