@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -124,6 +125,13 @@ extern _Thread_local uint64_t sys_calls_made __attribute__((tls_model("initial-e
     }
 SYS_CALLS(X)
 #undef X
+
+/* CMSG_NXTHDR, but that musl's mixes signs, and glibc's wants a message that is not const. */
+static inline struct cmsghdr *sys_next_control(const struct msghdr *message, struct cmsghdr *header) {
+    char *next = (char *)header + CMSG_ALIGN(header->cmsg_len), *end = (char *)message->msg_control + message->msg_controllen;
+    bool room = next < end && (size_t)(end - next) >= sizeof *header;
+    return room ? (struct cmsghdr *)(void *)next : NULL;
+}
 
 /* Makes the table refuse everything that came after Linux 5.10, as such a kernel would. */
 void sys_refuse_newer(void);

@@ -53,16 +53,8 @@ static void take_fds(const struct cmsghdr *header, struct packet *packet) {
     }
 }
 
-/* CMSG_NXTHDR, but that musl's mixes signs. */
-static struct cmsghdr *next_header(const struct msghdr *message, struct cmsghdr *header) {
-    char *next = (char *)header + CMSG_ALIGN(header->cmsg_len),
-         *end = (char *)message->msg_control + message->msg_controllen;
-    bool room = next < end && (size_t)(end - next) >= sizeof *header;
-    return room ? (struct cmsghdr *)(void *)next : NULL;
-}
-
 static void take_control(struct msghdr *message, struct packet *packet) {
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = next_header(message, header)) {
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = sys_next_control(message, header)) {
         if (header->cmsg_level != SOL_SOCKET)
             continue;
         if (header->cmsg_type == SCM_RIGHTS)

@@ -152,8 +152,7 @@ int wire_ask_credentials(int fd, bool wanted) {
 
 struct ucred wire_credentials(const struct msghdr *message) {
     struct ucred credentials = { .pid = -1, .uid = (uid_t)-1, .gid = (gid_t)-1 };
-    struct msghdr *walk = (struct msghdr *)(uintptr_t)message; /* CMSG_NXTHDR's parameter is not const */
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(walk); header; header = CMSG_NXTHDR(walk, header))
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = sys_next_control(message, header))
         if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS &&
             header->cmsg_len == CMSG_LEN(sizeof credentials))
             memcpy(&credentials, CMSG_DATA(header), sizeof credentials);

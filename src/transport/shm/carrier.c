@@ -79,7 +79,7 @@ int carrier_send(struct shm_link *shm, const int *fds, unsigned n) {
 /* What recvmsg put there, as far as it fits; all of it is closed when it is not what was promised. */
 static unsigned control_fds(struct msghdr *message, int *fds) {
     unsigned n = 0;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = sys_next_control(message, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
         size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);

@@ -37,7 +37,7 @@ void unix_forget_fds(struct unix_link *link) {
 /* Puts what came with a message at the end of held, which has room. */
 static unsigned collect(struct unix_link *link, struct msghdr *message) {
     unsigned n = 0;
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = sys_next_control(message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
             continue;
         unsigned count = (unsigned)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
