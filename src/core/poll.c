@@ -178,11 +178,20 @@ static bool sleep_once(struct polling *polling) {
     return any;
 }
 
-static struct hawser_channel *first_channel(const struct polling *polling) {
+static const hawser_poll_item *first_channel(const struct polling *polling) {
     for (size_t i = 0; i < polling->n; i++)
         if (polling->items[i].channel)
-            return polling->items[i].channel;
+            return &polling->items[i];
     return NULL;
+}
+
+/* Of the half that is polled: the other may be another thread's. */
+static int32_t favour_of(const hawser_poll_item *item) {
+    struct half *half = want_half(item->channel, item->events & HAWSER_IN ? WANT_RECEIVE : WANT_SEND);
+    half_lock(item->channel, half);
+    int32_t favour = half->ladder.favour;
+    half_unlock(item->channel, half);
+    return favour;
 }
 
 static int out_of_time(const struct polling *polling) {
@@ -203,13 +212,14 @@ static void look_all(struct polling *polling) {
 /* Spins, if that may pay, and then sleeps until something is ready. The ladder is the first channel's, as a copy: what it
  * learns belongs to that channel's own waits. */
 static int poll_wait(struct polling *polling) {
-    struct hawser_channel *first = polling->n <= SPIN_ITEMS ? first_channel(polling) : NULL;
+    const hawser_poll_item *item = polling->n <= SPIN_ITEMS ? first_channel(polling) : NULL;
+    struct hawser_channel *first = item ? item->channel : NULL;
     struct ladder ladder;
     ladder_init(&ladder, first ? first->link->options.wait : HAWSER_WAIT_BLOCK, first && first->transport->dear,
                 first && first->link->options.watch);
     if (first) {
         ladder_place(&ladder, channel_apart(first));
-        ladder.favour = load_relaxed(&first->receiving.ladder.favour);
+        ladder.favour = favour_of(item);
     }
     ladder_begin(&ladder, false);
     for (;;) {

@@ -164,6 +164,82 @@ static void all_calls_act(struct side *side) {
 
 static void all_calls(struct cell *cell) { meet(cell, "threads=many", all_calls_act, all_calls_act); }
 
+/* ---- without it: one thread makes every sending call, another every receiving one ---- */
+
+enum { HALVES_MESSAGES = 600 };
+
+static size_t half_size(uint64_t number) { return number % 32 == 31 ? 30000 : number % 500; }
+
+/* Where read_ahead is tight, the other thread may not have received yet what is before the acknowledgement. */
+static void send_by(hawser_channel *channel, uint64_t number) {
+    hawser_message message = { .data = noise(number), .size = half_size(number) };
+    hawser_poll_item item = { .channel = channel, .events = HAWSER_OUT };
+    size_t sent;
+    void *lent;
+    switch (number % 5) {
+    case 0: EXPECT_EITHER(hawser_send_sync(channel, message.data, message.size, HAWSER_FOREVER), 0, -ENOBUFS); return;
+    case 1: EXPECT(hawser_send_many(channel, &message, 1, HAWSER_FOREVER, &sent), 0); return;
+    case 2:
+        EXPECT(hawser_loan(channel, message.size, HAWSER_FOREVER, &lent), 0);
+        memcpy(lent, message.data, message.size);
+        EXPECT(hawser_commit(channel, lent, message.size), 0);
+        return;
+    case 3: CHECK(hawser_poll(&item, 1, HAWSER_FOREVER) == 1); break;
+    default: EXPECT_EITHER(hawser_flush(channel, HAWSER_FOREVER), 0, -ENOBUFS);
+    }
+    EXPECT(hawser_send(channel, message.data, message.size, HAWSER_FOREVER), 0);
+}
+
+static void recv_by(hawser_channel *channel, uint64_t number) {
+    static _Thread_local uint8_t buffer[30000];
+    hawser_message message;
+    hawser_poll_item item = { .channel = channel, .events = HAWSER_IN };
+    struct hawser_statistics statistics = HAWSER_STATISTICS_INIT;
+    size_t size;
+    int status;
+    if (number % 4 == 0) {
+        EXPECT(hawser_take(channel, HAWSER_FOREVER, &message), 0);
+        check_bytes(message.data, message.size, number, half_size(number));
+        EXPECT(hawser_release(channel, &message), 0);
+        return;
+    }
+    if (number % 4 == 1)
+        CHECK(hawser_poll(&item, 1, HAWSER_FOREVER) == 1);
+    if (number % 4 == 2)
+        EXPECT(hawser_statistics(channel, &statistics), 0);
+    do
+        status = hawser_recv(channel, buffer, sizeof buffer, number % 4 == 3 ? MS / 10 : HAWSER_FOREVER, &size);
+    while (status == -ETIMEDOUT);
+    EXPECT(status, 0);
+    check_bytes(buffer, size, number, half_size(number));
+}
+
+static void *half_sender(void *channel) {
+    for (uint64_t i = 0; i < HALVES_MESSAGES; i++)
+        send_by(channel, i);
+    EXPECT(hawser_shutdown(channel), 0);
+    return NULL;
+}
+
+static void *half_receiver(void *channel) {
+    char byte;
+    size_t size;
+    for (uint64_t i = 0; i < HALVES_MESSAGES; i++)
+        recv_by(channel, i);
+    EXPECT(hawser_recv(channel, &byte, 1, HAWSER_FOREVER, &size), -ESHUTDOWN);
+    return NULL;
+}
+
+static void halves_act(struct side *side) {
+    pthread_t sender, receiver;
+    CHECK(pthread_create(&sender, NULL, half_sender, side->channel) == 0);
+    CHECK(pthread_create(&receiver, NULL, half_receiver, side->channel) == 0);
+    pthread_join(sender, NULL);
+    pthread_join(receiver, NULL);
+}
+
+static void halves(struct cell *cell) { meet(cell, "", halves_act, halves_act); }
+
 /* ---- any number may accept ---- */
 
 static void *accept_thread(void *argument) {
@@ -198,6 +274,7 @@ static void acceptors(struct cell *cell) {
 const struct promise threads_promises[] = {
     { "four_and_four", four_and_four, 0, PLAIN | LADDER | TIGHT, false, 60 },
     { "all_calls", all_calls, FIFO, PLAIN | LADDER | TIGHT, false, 60 },
+    { "halves", halves, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "acceptors", acceptors, 0, PLAIN, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },
 };
