@@ -26,15 +26,19 @@
 
 /* ---- Watching ---- */
 
-/* Makes epoll hold the listener's descriptor, or not. One of a mechanism that accepts by itself changes as it does, and
- * may come back under the same number. */
+void listener_unwatch(struct hawser_listener *listener) {
+    struct epoll_event event = { 0 };
+    if (listener->watched >= 0)
+        sys_epoll_ctl(listener->epoll, EPOLL_CTL_DEL, listener->watched, &event);
+    listener->watched = -1;
+}
+
+/* Makes epoll hold the listener's descriptor, or not. */
 static int watch(struct hawser_listener *listener, bool wanted) {
     struct epoll_event event = { .events = EPOLLIN };
-    if (listener->watched >= 0 && (listener->watched != listener->fd || !wanted)) {
-        sys_epoll_ctl(listener->epoll, EPOLL_CTL_DEL, listener->watched, &event);
-        listener->watched = -1;
-    }
-    if (!wanted || listener->fd < 0 || (listener->watched >= 0 && !listener->transport->accept))
+    if (!wanted)
+        listener_unwatch(listener);
+    if (!wanted || listener->fd < 0 || listener->watched >= 0)
         return 0;
     int error = sys_epoll_ctl(listener->epoll, EPOLL_CTL_ADD, listener->fd, &event);
     if (error < 0 && error != -EEXIST)

@@ -49,6 +49,10 @@ struct hawser_listener {
  * error of accept itself. For hawser_accept and hawser_poll. */
 int listener_step(struct hawser_listener *listener, struct link **ret_link);
 
+/* For a mechanism that accepts by itself and changes fd as it does: before it closes fd, as the number may be another
+ * thread's a moment later. */
+void listener_unwatch(struct hawser_listener *listener);
+
 /* Takes an interrupt: -ECANCELED, with its sentence, or 0. Ask before every step; one that comes later ends the sleep. */
 int listener_interrupted(struct hawser_listener *listener);
 

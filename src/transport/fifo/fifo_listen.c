@@ -53,6 +53,12 @@ static int make(const struct options *options, const char *temporary, struct nam
     return 0;
 }
 
+static void let_go(struct hawser_listener *listener) {
+    listener_unwatch(listener);
+    cleanup_close(&listener->fd);
+    listener->fd = -1;
+}
+
 /* Puts a fresh FIFO in the name's place; listener->fd and name become its. On failure nothing has changed. */
 static int put_in_place(struct hawser_listener *listener) {
     char temporary[sizeof listener->name.path + 8];
@@ -68,7 +74,7 @@ static int put_in_place(struct hawser_listener *listener) {
     }
     name.taken = true;
     listener->name = name;
-    cleanup_close(&listener->fd);
+    let_go(listener);
     listener->fd = steal_fd(&hold);
     return 0;
 }
@@ -163,8 +169,7 @@ static int check_hello(int fd) {
 
 /* Whoever wrote to the FIFO in place is turned away with it. */
 static int turn_away(struct hawser_listener *listener, int error) {
-    cleanup_close(&listener->fd); /* first: the fresh one needs a descriptor */
-    listener->fd = -1;
+    let_go(listener); /* first: the fresh one needs a descriptor */
     put_in_place(listener); /* should that fail, the next accept tries again */
     if (error == -EMFILE || error == -ENFILE || error == -ENOMEM)
         return error_set(error, "who connected was turned away: %s", error_text(error));
