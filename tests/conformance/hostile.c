@@ -306,8 +306,9 @@ static void false_listener(struct cell *cell) {
             false_listener_main(cell, fd, evil);
         close(fd);
         int64_t began = now_ns();
-        int status = hawser_connect(address, NULL, 300 * MS, &channel);
-        if (evil == EVIL_NOISE || evil == EVIL_ZEROS || evil == EVIL_VERSION || evil == EVIL_LONG)
+        bool garbage = evil == EVIL_NOISE || evil == EVIL_ZEROS || evil == EVIL_VERSION || evil == EVIL_LONG;
+        int status = hawser_connect(address, NULL, garbage ? HAWSER_FOREVER : 300 * MS, &channel);
+        if (garbage)
             EXPECT(status, -EPROTO);
         else if (status != -EPROTO && status != -ECONNRESET && status != -ECONNREFUSED)
             EXPECT(status, -ETIMEDOUT);

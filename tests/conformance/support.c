@@ -365,6 +365,7 @@ void drain(hawser_channel *sender, hawser_channel *receiver, uint64_t first, uin
         int status = hawser_recv(receiver, buffer, sizeof buffer, HAWSER_NOW, &got);
         if (status == 0) {
             check_bytes(buffer, got, first + i++, size);
+            deadline = now_ns() + 10 * SECOND;
             continue;
         }
         EXPECT(status, -EAGAIN);
