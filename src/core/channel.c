@@ -40,8 +40,7 @@ int channel_new(struct link *link, struct hawser_channel **ret_channel) {
     channel->link = link;
     channel->transport = transport;
     channel->locks = transport->halves_meet || link->options.threads == HAWSER_THREADS_MANY;
-    channel->put = channel->locks ? NULL : transport->put;
-    channel->get = channel->locks ? NULL : transport->get;
+    channel->get = link->options.threads == HAWSER_THREADS_MANY ? NULL : transport->get; /* many pass on what they find */
     channel->owner = link->role == LINK_PAIR ? 0 : process_self();
     channel->epoll = -1;
     ladder_init(&channel->sending.ladder, link->options.wait, transport->dear, link->options.watch);
@@ -203,7 +202,6 @@ HAWSER_PUBLIC int hawser_shutdown(hawser_channel *channel) {
     if (!channel->shut)
         r = channel->transport->shutdown(channel->link);
     channel->shut = true;
-    channel->put = NULL;
     half_unlock(channel, &channel->sending);
     channel_kick(channel);
     return r;

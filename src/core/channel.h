@@ -31,9 +31,7 @@ struct claim {
 struct hawser_channel {
     struct link *link;
     const struct transport *transport;
-    /* The transport's short ways, where nothing forbids them; else NULL. */
-    int (*put)(struct link *link, const void *data, size_t size); /* [S] */
-    int (*get)(struct link *link, void *buffer, size_t capacity, size_t *ret_size); /* [R] */
+    int (*get)(struct link *link, void *buffer, size_t capacity, size_t *ret_size); /* the transport's, or NULL */
     bool locks;           /* threads=many, or the mechanism's halves meet */
     bool shut;            /* [S] hawser_shutdown was called */
     bool armed;           /* [R] hawser_arm() armed the link; the next receiving call disarms it */

@@ -130,7 +130,7 @@ struct stream_receiving {
     bool large;     /* the last message was: read little at a time, so that the next one's bytes need not be copied */
     bool drops_fds; /* the call under way does not want descriptors: io may drop those there is no room for */
     bool empty;     /* the last read got -EAGAIN */
-    unsigned pauses;    /* before the next read: see moderate() */
+    unsigned pauses, streak; /* before the next read: see moderate() */
     uint64_t sent_seen; /* of stream->sent, at the last read */
     int64_t looked_ns; /* as in stream_sending */
     bool shut, eof; /* SHUTDOWN was read; read returned 0 */
@@ -176,12 +176,14 @@ void stream_sleep(struct stream *stream, enum want want, struct sleep_set *set);
 /* The data operations of a transport's table; see transport.h. The tables set halves_meet and dear. */
 int stream_send(struct link *link, const hawser_message *messages, size_t n, const struct descriptors *fds, bool sync,
                 size_t *ret_sent);
+int stream_put(struct link *link, const void *data, size_t size);
 int stream_progress(struct link *link);
 int stream_keep(struct link *link);
 int stream_loan(struct link *link, size_t size, void **ret_data);
 int stream_commit(struct link *link, void *data, size_t size);
 int stream_discard(struct link *link, void *data);
 int stream_recv(struct link *link, void *buffer, size_t capacity, struct received_descriptors *fds, size_t *ret_size);
+int stream_get(struct link *link, void *buffer, size_t capacity, size_t *ret_size);
 int stream_unhand(struct link *link);
 int stream_take(struct link *link, hawser_message *ret_messages, size_t n, size_t *ret_taken);
 int stream_release(struct link *link, hawser_message *message);
@@ -201,7 +203,7 @@ int stream_note(struct link *link, const struct note *note); /* NOTE_STREAM_...;
 /* Those that no mechanism has to add to, for its table. */
 #define STREAM_OPERATIONS                                                                       \
     .keep = stream_keep, .commit = stream_commit, .discard = stream_discard, .unhand = stream_unhand, \
-    .release = stream_release, .shutdown = stream_shutdown
+    .release = stream_release, .shutdown = stream_shutdown, .put = stream_put, .get = stream_get
 
 /* Between the stream_*.c files. */
 

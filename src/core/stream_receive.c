@@ -16,6 +16,8 @@
 
 #define PAYLOAD_MASK (((uint64_t)1 << 56) - 1)
 #define PILE 1024        /* bytes that a read is to bring */
+#define STREAK 4         /* reads in a row that found something: nobody waits for an answer */
+#define STREAK_OF_PACKETS 16
 #define PAUSES_FIRST 8   /* of cpu_pause(), some 20 ns each */
 #define PAUSES_MOST 256
 #define PAUSES_A_YIELD 16 /* which takes as long as so many */
@@ -317,14 +319,9 @@ static uint32_t midway(const struct stream_receiving *receiving) {
 /* A reader on the heels of the writer takes each message by a call of its own, and both contend for the queue. One that only
  * receives, from a writer on another CPU, therefore lets messages pile up: for some 4 us at most, and only while they come faster
  * than that. */
-static void moderate(struct stream *stream) {
-    struct stream_receiving *receiving = &stream->receiving;
-    uint64_t sent = load_relaxed(&stream->sent);
+static void pause_for(const struct stream *stream, unsigned pauses) {
     int32_t apart = load_relaxed(&stream->link.apart);
-    if (sent != receiving->sent_seen || stream->packet || apart == 0)
-        receiving->pauses = 0;
-    receiving->sent_seen = sent;
-    for (unsigned i = 0; i < receiving->pauses; i++) {
+    for (unsigned i = 0; i < pauses && apart != 0; i++) {
         if (apart > 0)
             cpu_pause();
         else if (i % PAUSES_A_YIELD == 0)
@@ -332,13 +329,30 @@ static void moderate(struct stream *stream) {
     }
 }
 
-static void moderate_next(struct stream_receiving *receiving, ssize_t got) {
-    if (got <= 0)
-        receiving->pauses /= 2;
-    else if (got < PILE)
-        receiving->pauses = receiving->pauses == 0 ? PAUSES_FIRST : receiving->pauses < PAUSES_MOST ? receiving->pauses * 2 : PAUSES_MOST;
-    else
+static void moderate(struct stream *stream) {
+    struct stream_receiving *receiving = &stream->receiving;
+    uint64_t sent = load_relaxed(&stream->sent);
+    if (sent != receiving->sent_seen)
+        receiving->pauses = receiving->streak = 0;
+    receiving->sent_seen = sent;
+    pause_for(stream, receiving->pauses);
+}
+
+/* Packets come one a call in any case, but apart from the writer's; so one waits only where it has caught up. */
+static void moderate_next(struct stream *stream, ssize_t got) {
+    struct stream_receiving *receiving = &stream->receiving;
+    if (got <= 0) {
+        if (stream->packet && receiving->streak > STREAK_OF_PACKETS)
+            pause_for(stream, PAUSES_MOST);
+        receiving->pauses = receiving->streak = 0;
+    } else if (stream->packet) {
+        receiving->streak++;
+    } else if (got >= PILE) {
         receiving->pauses -= receiving->pauses / 4;
+    } else if (++receiving->streak > STREAK) {
+        unsigned more = receiving->pauses > 0 ? receiving->pauses * 2 : PAUSES_FIRST;
+        receiving->pauses = more < PAUSES_MOST ? more : PAUSES_MOST;
+    }
 }
 
 int stream_fill(struct stream *stream, size_t want) {
@@ -364,7 +378,7 @@ int stream_fill(struct stream *stream, size_t want) {
     /* acquire: what a peer wrote before it was seen to be gone is there to be read now: so if there is nothing, it is the end */
     uint32_t gone = load_acquire(&stream->link.peer.gone);
     ssize_t got = stream->io->read(stream, vector, n);
-    moderate_next(receiving, got);
+    moderate_next(stream, got);
     receiving->empty = got == -EAGAIN;
     if (receiving->empty)
         store_relaxed(&stream->link.midway_in, midway(receiving));

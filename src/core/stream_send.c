@@ -13,6 +13,8 @@
 
 #include <errno.h>
 
+#define PUT_MOST ((size_t)1024) /* bytes of a message that goes the short way */
+
 static const char peer_gone[] = "the peer is gone: nobody receives what is sent";
 
 int stream_sendable(struct stream *stream) {
@@ -279,6 +281,45 @@ int stream_send(struct link *link, const hawser_message *messages, size_t n, con
         store_relaxed(&stream->sending.asked, stream->sent);
     *ret_sent = done;
     return r == -EINPROGRESS ? r : 0;
+}
+
+/* Part of a message has left, so the rest must. Without memory the link is broken, as the next call will tell. */
+static void put_rest(struct stream *stream, const uint8_t *bytes, size_t size) {
+    struct parcel *parcel = parcel_get(&stream->sending, size);
+    if (!parcel) {
+        link_break(&stream->link, "no memory for the rest of a message that had begun to leave");
+        return;
+    }
+    memcpy(parcel->memory, bytes, size);
+    parcel->end = size;
+    parcel_append(&stream->sending, parcel);
+    stream_note_stuck(stream);
+}
+
+int stream_put(struct link *link, const void *data, size_t size) {
+    struct stream *stream = stream_of(link);
+    struct stream_sending *sending = &stream->sending;
+    uint8_t piece[STREAM_HEAD_MAX + PUT_MOST];
+    size_t most = stream->packet && stream->packet < sizeof piece ? stream->packet : sizeof piece;
+    if (size + STREAM_HEAD_MAX > most || stream->framing > FRAMING_SP_IPC || sending->first || sending->n_rest > 0 || load_relaxed(&link->ack_due))
+        return 1;
+    stream_look_again(stream, &sending->looked_ns);
+    if (load_relaxed(&link->broken) || sending->dead || load_relaxed(&stream->closed) || load_relaxed(&link->peer.gone))
+        return 1;
+    size_t head = put_head(stream, piece, FRAME_DATA, size, 0);
+    if (size > 0)
+        memcpy(piece + head, data, size);
+    struct iovec vector = { piece, head + size };
+    store_release(&stream->sent, stream->sent + 1); /* before its first byte leaves; pairs with stream_acked */
+    ssize_t put = stream->io->write(stream, &vector, 1);
+    if (put == (ssize_t)vector.iov_len)
+        return 0;
+    if (put > 0) {
+        put_rest(stream, piece + put, vector.iov_len - (size_t)put);
+        return -EINPROGRESS;
+    }
+    store_release(&stream->sent, stream->sent - 1);
+    return 1;
 }
 
 int stream_keep(struct link *link) {

@@ -142,6 +142,32 @@ int stream_recv(struct link *link, void *buffer, size_t capacity, struct receive
     return r;
 }
 
+int stream_get(struct link *link, void *buffer, size_t capacity, size_t *ret_size) {
+    struct stream *stream = stream_of(link);
+    struct stream_receiving *receiving = &stream->receiving;
+    if (receiving->inside || receiving->shut || stream->framing != FRAMING_NATIVE || load_relaxed(&link->broken))
+        return 1;
+    if (unread(receiving) == 0) {
+        int r = link->options.wait == HAWSER_WAIT_BLOCK ? 1 : stream_fill(stream, 1); /* block: it may rather sleep first */
+        if (r != 0 || receiving->eof)
+            return r == -EAGAIN ? r : 1;
+    }
+    if (unread(receiving) < 8)
+        return 1;
+    const uint8_t *frame = receiving->block->data + receiving->start;
+    uint64_t size = bytes_get64(frame); /* of another kind than FRAME_DATA, which is 0: impossibly large */
+    if (size > unread(receiving) - 8 || size > capacity || size > link->options.max_message)
+        return 1;
+    if (size > 0)
+        memcpy(buffer, frame + 8, (size_t)size);
+    stream_advance(stream, 8 + (size_t)size);
+    receiving->kind = FRAME_DATA;
+    receiving->size = (size_t)size;
+    message_done(stream);
+    *ret_size = (size_t)size;
+    return 0;
+}
+
 /* ---- In place ---- */
 
 static uint64_t check_word(const struct stream *stream, const hawser_message *message) {

@@ -143,24 +143,34 @@ static inline bool is_ordinary(const struct hawser_channel *channel, int64_t tim
            load_relaxed(&channel->interrupted) == 0 && timeout >= HAWSER_FOREVER;
 }
 
-static __attribute__((noinline)) int send_long(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
+/* tried: what the short way said. */
+static __attribute__((noinline)) int send_long(hawser_channel *channel, const void *data, size_t size, int64_t timeout, int tried) {
     hawser_message message = { .data = data, .size = size };
     struct outgoing out = { .messages = &message, .n = 1 };
     size_t sent;
-    return send_public(channel, &out, timeout, &sent);
+    if (tried != -EINPROGRESS)
+        return send_public(channel, &out, timeout, &sent);
+    int r = send_waiting(channel, &out, timeout, tried, 1, &sent);
+    channel_kick(channel);
+    return r;
 }
 
 HAWSER_PUBLIC int hawser_send(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
-    if (!is_ordinary(channel, timeout) || !channel->put || size > load_relaxed(&channel->link->max_message) || (!data && size > 0))
-        return send_long(channel, data, size, timeout);
+    uint64_t calls = sys_calls_made;
+    if (!is_ordinary(channel, timeout) || !channel->transport->put || size > load_relaxed(&channel->link->max_message) ||
+        (!data && size > 0))
+        return send_long(channel, data, size, timeout, 1);
     half_use(&channel->sending);
-    int calls = channel->put(channel->link, data, size);
-    if (__builtin_expect(calls < 0, 0))
-        return send_long(channel, data, size, timeout);
-    count_add(&channel->sending.messages, 1);
-    count_add(&channel->sending.bytes, size);
-    if (__builtin_expect(calls > 0, 0))
-        count_add(&channel->sending.system_calls, (unsigned)calls);
+    half_lock(channel, &channel->sending);
+    int r = channel->shut ? 1 : channel->transport->put(channel->link, data, size);
+    if (__builtin_expect(r <= 0, 1)) {
+        count_add(&channel->sending.messages, 1);
+        count_add(&channel->sending.bytes, size);
+    }
+    count_first(&channel->sending, &calls);
+    half_unlock(channel, &channel->sending);
+    if (__builtin_expect(r != 0, 0))
+        return send_long(channel, data, size, timeout, r);
     channel_kick(channel);
     return 0;
 }
@@ -464,23 +474,32 @@ static inline int receive_public(hawser_channel *channel, const struct incoming 
     return r;
 }
 
-static __attribute__((noinline)) int receive_long(hawser_channel *channel, void *buffer, size_t capacity, int64_t timeout,
+/* tried: what the short way said. */
+static __attribute__((noinline)) int receive_long(hawser_channel *channel, void *buffer, size_t capacity, int64_t timeout, int tried,
                                                   size_t *ret_size) {
     struct incoming in = { .buffer = buffer, .capacity = capacity };
-    return receive_public(channel, &in, timeout, ret_size);
+    if (tried != -EAGAIN)
+        return receive_public(channel, &in, timeout, ret_size);
+    int r = receive_waiting(channel, &in, timeout, ret_size);
+    channel_pay(channel);
+    return r;
 }
 
 HAWSER_PUBLIC int hawser_recv(hawser_channel *channel, void *buffer, size_t capacity, int64_t timeout, size_t *ret_size) {
+    uint64_t calls = sys_calls_made;
     if (!is_ordinary(channel, timeout) || !channel->get || channel->armed || !buffer || !ret_size)
-        return receive_long(channel, buffer, capacity, timeout, ret_size);
+        return receive_long(channel, buffer, capacity, timeout, 1, ret_size);
     half_use(&channel->receiving);
-    int calls = channel->get(channel->link, buffer, capacity, ret_size);
-    if (__builtin_expect(calls < 0, 0))
-        return receive_long(channel, buffer, capacity, timeout, ret_size);
-    count_received(channel, 1, *ret_size);
-    if (__builtin_expect(calls > 0, 0))
-        count_add(&channel->receiving.system_calls, (unsigned)calls);
+    half_lock(channel, &channel->receiving);
+    int r = channel->get(channel->link, buffer, capacity, ret_size);
+    if (__builtin_expect(r == 0, 1))
+        count_received(channel, 1, *ret_size);
+    count_first(&channel->receiving, &calls);
+    half_unlock(channel, &channel->receiving);
     channel_kick(channel);
+    if (__builtin_expect(r != 0, 0))
+        return receive_long(channel, buffer, capacity, timeout, r, ret_size);
+    channel_pay(channel);
     return 0;
 }
 

@@ -189,9 +189,9 @@ static inline int next_message(struct shm_link *shm, struct incoming *incoming) 
     return 1;
 }
 
-static inline int taken(struct shm_link *shm) {
+static inline void taken(struct shm_link *shm) {
     ring_reader_publish(&shm->receiver.ring);
-    return wake_sender(shm);
+    wake_sender(shm);
 }
 
 /* ---- Messages that are not plain bytes of the ring ---- */
@@ -289,13 +289,14 @@ int shm_get(struct link *link, void *buffer, size_t capacity, size_t *ret_size) 
     struct ring_reader *ring = &receiver->ring;
     uint64_t most = link->options.max_message < SHM_SIZE_MASK ? link->options.max_message : SHM_SIZE_MASK, size;
     if (unlikely(!receiver->peer || load_relaxed(&link->broken)))
-        return -EAGAIN;
+        return 1;
     most = capacity < most ? capacity : most;
     if (!ring_get(ring, buffer, most, &size) &&
         !(ring_await_answer(ring, load_relaxed(&shm->sender.ring.messages)) && ring_get(ring, buffer, most, &size)))
-        return -EAGAIN;
+        return 1;
     *ret_size = (size_t)size;
-    return taken(shm);
+    taken(shm);
+    return 0;
 }
 
 /* ---- Taking in place ---- */

@@ -320,9 +320,10 @@ int shm_put(struct link *link, const void *data, size_t size) {
     if (unlikely(size > sender->inline_max || !peer || sender->n_loans > 0 || load_relaxed(&link->broken) ||
                  load_relaxed(&peer->state) >= SHM_CLOSED || load_relaxed(&link->peer.gone) ||
                  !ring_put(&sender->ring, data, size)))
-        return -EAGAIN;
+        return 1;
     sender->published = sender->ring.write;
-    return wake_receiver(shm);
+    wake_receiver(shm);
+    return 0;
 }
 
 int shm_room(struct link *link) {

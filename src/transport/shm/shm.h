@@ -147,12 +147,12 @@ static inline void shm_glance_again(struct shm_link *shm, struct shm_glance *gla
         peer_glance(&shm->link, &glance->looked_ns);
 }
 
-/* [S] after publishing: a doorbell, once for each time the peer's receiver fell asleep. Returns how many were rung. */
-static inline int wake_receiver(struct shm_link *shm) {
+/* [S] after publishing: a doorbell, once for each time the peer's receiver fell asleep. */
+static inline void wake_receiver(struct shm_link *shm) {
     struct shm_sender *sender = &shm->sender;
     if (unlikely(!sender->peer)) {
         wake_unmet(shm);
-        return 0;
+        return;
     }
     if (sender->light)
         fence_compiler(); /* pairs with barrier_heavy() in the peer's arm */
@@ -160,14 +160,13 @@ static inline int wake_receiver(struct shm_link *shm) {
         fence_seq_cst(); /* pairs with the fence in the peer's arm */
     uint32_t asleep = load_relaxed(&sender->peer->receiver_asleep);
     if (likely(!(asleep & 1)) || asleep == sender->rung)
-        return 0;
+        return;
     sender->rung = asleep;
     wake_ring(shm);
-    return 1;
 }
 
 /* [R] after publishing cursors or releases. */
-static inline int wake_sender(struct shm_link *shm) {
+static inline void wake_sender(struct shm_link *shm) {
     struct shm_receiver *receiver = &shm->receiver;
     if (receiver->light)
         fence_compiler();
@@ -176,11 +175,10 @@ static inline int wake_sender(struct shm_link *shm) {
     uint32_t sender = load_relaxed(&receiver->peer->sender_asleep);
     uint32_t asker = load_relaxed(&receiver->peer->asker_asleep);
     if (likely(!((sender | asker) & 1)))
-        return 0;
+        return;
     if (!((sender & 1) && sender != receiver->rung_sender) && !((asker & 1) && asker != receiver->rung_asker))
-        return 0;
+        return;
     receiver->rung_sender = sender;
     receiver->rung_asker = asker;
     wake_ring(shm);
-    return 1;
 }

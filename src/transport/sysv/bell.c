@@ -70,10 +70,14 @@ static void ring(struct sysv_link *sysv, const uint32_t *word, uint32_t *rang) {
         *rang = asleep;
 }
 
-bool bells_empty(const struct sysv_link *sysv) {
-    /* acquire: pairs with bells_adopt; one that died may have put in more than it counted */
-    return load_acquire(&sysv->met) && load_relaxed(&bells_of(&sysv->theirs)->sent) == sysv->received &&
-           !load_acquire(&sysv->stream.link.peer.gone);
+bool bells_empty(struct sysv_link *sysv) {
+    if (sysv->seen_sent != sysv->received) /* more was seen than was taken: spare the other CPU's cache line */
+        return false;
+    if (!load_acquire(&sysv->met)) /* pairs with bells_adopt */
+        return false;
+    sysv->seen_sent = load_relaxed(&bells_of(&sysv->theirs)->sent);
+    /* acquire: pairs with set_gone; one that died may have put in more than it counted */
+    return sysv->seen_sent == sysv->received && !load_acquire(&sysv->stream.link.peer.gone);
 }
 
 uint32_t bells_received(const struct sysv_link *sysv) {
@@ -85,9 +89,13 @@ bool bells_full(const struct sysv_link *sysv) {
 }
 
 /* An end of a pair that was never used says goodbye, too, but has no page. */
-void bell_receiver(struct sysv_link *sysv) {
+void bells_announce(struct sysv_link *sysv, int packets) {
+    sysv->sent += (uint32_t)packets;
     if (sysv->own.size > 0)
-        store_relaxed(&bells_of(&sysv->own)->sent, ++sysv->sent);
+        store_relaxed(&bells_of(&sysv->own)->sent, sysv->sent);
+}
+
+void bell_receiver(struct sysv_link *sysv) {
     fence_seq_cst(); /* pairs with the fence in sysv_arm */
     if (meet_peer(sysv))
         ring(sysv, &bells_of(&sysv->theirs)->receiver_asleep, &sysv->rang_receiver);

@@ -63,18 +63,31 @@ static void set_full(struct sysv_link *sysv, bool full, uint32_t received) {
     store_relaxed(&sysv->full, full);
 }
 
+/* Found no room. What the peer has taken is looked at before a last try, so that whatever it takes after that is noticed. */
+static ssize_t send_again(struct sysv_link *sysv, size_t size) {
+    uint32_t received = bells_received(sysv);
+    ssize_t r = sysv_queue_send(sysv->out, sysv->sending, size);
+    set_full(sysv, r == -EAGAIN, received);
+    return r;
+}
+
 static ssize_t sysv_write(struct stream *stream, const struct iovec *vector, int n) {
     struct sysv_link *sysv = sysv_of(&stream->link);
     if (peer_glance(&stream->link, &sysv->looked_ns))
         return -EPIPE;
     if (bells_full(sysv))
         return -EAGAIN;
-    uint32_t received = bells_received(sysv); /* before the try */
     size_t size = gather(sysv, vector, n);
+    bells_announce(sysv, 1);
     ssize_t r = sysv_queue_send(sysv->out, sysv->sending, size);
-    set_full(sysv, r == -EAGAIN, received);
+    if (r == -EAGAIN)
+        r = send_again(sysv, size);
+    else if (load_relaxed(&sysv->full))
+        store_relaxed(&sysv->full, false);
     if (r > 0)
         bell_receiver(sysv);
+    else
+        bells_announce(sysv, -1);
     return r;
 }
 

@@ -48,6 +48,7 @@ struct sysv_link {
     size_t packet;                           /* most bytes of a message */
     struct packet_buffer *sending, *receiving;
     uint32_t sent, received;                 /* [S], [R]: ours, as in the page */
+    uint32_t seen_sent;                      /* [R] the peer's count when last looked at */
     uint32_t full;                           /* atomic: the last packet found no room ... */
     uint32_t full_received;                  /* atomic: ... when the peer had taken so many. Written by [S], both */
     int64_t looked_ns;                       /* [S] when the peer was last looked at */
@@ -63,12 +64,15 @@ static inline struct sysv_link *sysv_of(struct link *link) { return (struct sysv
 int bells_make(struct sysv_link *sysv, int *ret_fd);
 int bells_adopt(struct sysv_link *sysv, int fd);
 
-/* [S] after a packet was put in; [R] after one was taken out: counts it, and wakes who waits for it. */
+/* [S] Counts a packet before it is put in, so that a spinning receiver is on its way already; -1: it was not. */
+void bells_announce(struct sysv_link *sysv, int packets);
+
+/* [S] after a packet was put in; [R] after one was taken out, which it counts: wakes who waits for it. */
 void bell_receiver(struct sysv_link *sysv);
 void bell_sender(struct sysv_link *sysv);
 
 /* [R] Has the peer put in as much as was taken out? False also when it cannot be known. */
-bool bells_empty(const struct sysv_link *sysv);
+bool bells_empty(struct sysv_link *sysv);
 /* How many packets the peer has taken. 0 before it was met, as nobody takes then. */
 uint32_t bells_received(const struct sysv_link *sysv);
 /* The last packet found no room, and nothing was taken since. */
