@@ -41,7 +41,7 @@ struct hawser_channel {
     uint32_t owner;       /* atomic: process_self() of the owner; 0: an end that this process has not used */
     struct claim *claim;  /* pair: shared; else NULL */
     uint32_t interrupted; /* atomic */
-    uint64_t sent;        /* messages queued so far: what an acknowledgement is held against */
+    uint64_t told;        /* [R] the count of messages taken that a thread which waits for it was last told */
     struct half sending, receiving;
     int epoll; /* hawser_fd(): -1 until asked for */
     unsigned n_watched;
@@ -91,6 +91,7 @@ struct waiting {
     int64_t timeout, deadline; /* the deadline is reckoned at the first step: most calls need none, and no clock */
     uint64_t calls;  /* sys_calls_made when the call began */
     bool began, slept;
+    uint64_t told;   /* WANT_ACK: what this thread was told of the channel's count */
     uint32_t midway; /* the link's, when the ladder last began */
     struct ladder ladder; /* the half's, while it began */
 };
@@ -101,6 +102,7 @@ static inline void waiting_init(struct waiting *waiting, struct hawser_channel *
     waiting->timeout = timeout;
     waiting->calls = sys_calls_made;
     waiting->began = waiting->slept = false;
+    waiting->told = 0;
     half_use(half);
 }
 

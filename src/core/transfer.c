@@ -221,6 +221,8 @@ static int wait_taken(struct waiting *waiting, uint64_t target) {
         uint64_t taken = 0;
         half_lock(channel, &channel->receiving);
         int r = channel->transport->acked(channel->link, &taken);
+        if (r == 0)
+            channel->told = waiting->told = taken;
         half_unlock(channel, &channel->receiving);
         channel_kick(channel); /* it may have read a message that another thread sleeps for */
         channel_pay(channel); /* the peer may be waiting for ours just as we for its */

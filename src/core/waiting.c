@@ -103,6 +103,8 @@ static void fall_asleep(struct waiting *waiting, enum want want) {
     if (load_seq_cst(&channel->interrupted) == 0) {
         half_lock(channel, guard);
         int happened = channel->transport->arm(channel->link, want, &set);
+        /* The arm compares with what was last told; when that was another thread, this one would sleep on its own news. */
+        happened |= want == WANT_ACK && channel->told != waiting->told;
         half_unlock(channel, guard);
         channel_kick(channel); /* what the last try or the arm read for the other half */
         if (happened == 0)

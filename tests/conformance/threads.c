@@ -6,7 +6,10 @@
 
 #include "suite.h"
 
+#include "base/sys.h"
+
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -240,6 +243,60 @@ static void halves_act(struct side *side) {
 
 static void halves(struct cell *cell) { meet(cell, "", halves_act, halves_act); }
 
+
+/* ---- what one thread was told, another must hear of too ---- */
+
+static sem_t tried, go;
+static _Thread_local bool held;
+
+/* A thread makes its waker between its last try and its sleep: here it can be held. */
+static int held_eventfd(unsigned value, int flags) {
+    if (held) {
+        held = false;
+        sem_post(&tried);
+        sem_wait(&go);
+    }
+    return sys_table_real.eventfd(value, flags);
+}
+
+static void *late_thread(void *channel) {
+    held = true;
+    EXPECT(hawser_send_sync(channel, noise(0), 10, HAWSER_FOREVER), 0);
+    return NULL;
+}
+
+/* Takes the wakers of threads that have ended. */
+static void *waker_thread(void *unused) {
+    (void)unused;
+    (void)!hawser_poll(NULL, 0, 1);
+    sem_post(&tried);
+    sem_wait(&go);
+    return NULL;
+}
+
+/* The acknowledgement that one thread is about to sleep for is read by another, to which it is not enough. */
+static void late_asker(struct cell *cell) {
+    hawser_channel *sender, *receiver;
+    pthread_t waker, late;
+    ends_open(cell, "", &sender, &receiver);
+    sem_init(&tried, 0, 0);
+    sem_init(&go, 0, 0);
+    CHECK(pthread_create(&waker, NULL, waker_thread, NULL) == 0);
+    sem_wait(&tried);
+    sys_table.eventfd = held_eventfd;
+    CHECK(pthread_create(&late, NULL, late_thread, sender) == 0);
+    sem_wait(&tried);
+    recv_one(receiver, 0, 10);
+    EXPECT(hawser_send_sync(sender, noise(1), 10, HAWSER_NOW), -EINPROGRESS);
+    sem_post(&go);
+    sem_post(&go);
+    pthread_join(late, NULL);
+    pthread_join(waker, NULL);
+    recv_one(receiver, 1, 10);
+    hawser_close(sender);
+    hawser_close(receiver);
+}
+
 /* ---- any number may accept ---- */
 
 static void *accept_thread(void *argument) {
@@ -275,6 +332,8 @@ const struct promise threads_promises[] = {
     { "four_and_four", four_and_four, 0, PLAIN | LADDER | TIGHT, false, 60 },
     { "all_calls", all_calls, FIFO, PLAIN | LADDER | TIGHT, false, 60 },
     { "halves", halves, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
+
+    { "late_asker", late_asker, FIFO, MANY, false, 5 },
     { "acceptors", acceptors, 0, PLAIN, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },
 };
