@@ -199,8 +199,9 @@ HAWSER_PUBLIC int hawser_shutdown(hawser_channel *channel) {
     if (r < 0)
         return r;
     half_lock(channel, &channel->sending);
-    if (!channel->shut)
-        r = channel->transport->shutdown(channel->link);
+    r = channel->transport->shutdown(channel->link); /* again, if it failed */
+    if (channel->shut)
+        channel->transport->progress(channel->link); /* the goodbye itself may have had to wait */
     channel->shut = true;
     half_unlock(channel, &channel->sending);
     channel_kick(channel);
@@ -226,6 +227,7 @@ HAWSER_PUBLIC int hawser_peer(hawser_channel *channel, struct hawser_peer *ret_p
     bool known = load_acquire(&link->peer.known); /* pairs with peer_know */
     if (!known && channel->transport->capabilities & HAWSER_CAN_CREDENTIALS) {
         channel->transport->look(link);
+        channel_kick(channel);
         known = load_acquire(&link->peer.known);
         if (!known)
             return error_note(-EAGAIN, "the other end of this pair was not used yet, so nobody is there");

@@ -208,6 +208,26 @@ static void full_shutdown_receiver(struct side *side) {
 
 static void full_shutdown(struct cell *cell) { meet_both_ways(cell, "", full_shutdown_sender, full_shutdown_receiver); }
 
+/* The goodbye waits behind half a message, and there is nothing else to say: saying it again moves it on. */
+static void shutdown_again(struct cell *cell) {
+    static uint8_t buffer[NOISE];
+    hawser_channel *sender, *receiver;
+    size_t size;
+    int status;
+    ends_open(cell, "", &sender, &receiver);
+    EXPECT(hawser_send(sender, noise(0), NOISE, HAWSER_NOW), 0);
+    EXPECT(hawser_shutdown(sender), 0);
+    int64_t deadline = now_ns() + 10 * SECOND;
+    while ((status = hawser_recv(receiver, buffer, sizeof buffer, HAWSER_NOW, &size)) != -ESHUTDOWN) {
+        if (EXPECT_EITHER(status, 0, -EAGAIN) == 0)
+            check_bytes(buffer, size, 0, NOISE);
+        EXPECT(hawser_shutdown(sender), 0);
+        CHECK(now_ns() < deadline);
+    }
+    hawser_close(sender);
+    hawser_close(receiver);
+}
+
 /* ---- linger ---- */
 
 static void linger_sender(struct side *side) {
@@ -259,6 +279,7 @@ const struct promise ending_promises[] = {
     { "before_accept", before_accept, 0, PLAIN, false, 0 },
     { "half_close", half_close, 0, PLAIN | LADDER | TIGHT, false, 0 },
     { "full_shutdown", full_shutdown, 0, PLAIN | TIGHT, false, 0 },
+    { "shutdown_again", shutdown_again, 0, PLAIN | TIGHT, false, 0 },
     { "linger_bounded", linger_bounded, 0, PLAIN, false, 0 },
     { "held", held, 0, PLAIN | TIGHT, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },
