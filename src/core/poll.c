@@ -60,13 +60,13 @@ static uint32_t channel_events(struct hawser_channel *channel, uint32_t wanted) 
         half_lock(channel, &channel->receiving);
         events |= transport->ready(channel->link) ? HAWSER_IN : 0;
         half_unlock(channel, &channel->receiving);
-        channel_kick(channel);
     }
     if (wanted & HAWSER_OUT) {
         half_lock(channel, &channel->sending);
         events |= transport->room(channel->link) ? HAWSER_OUT : 0;
         half_unlock(channel, &channel->sending);
     }
+    channel_kick(channel);
     channel_pay(channel);
     return events;
 }

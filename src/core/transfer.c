@@ -55,6 +55,7 @@ static void send_rest(struct waiting *waiting) {
         if (r == -EAGAIN && waited < 0)
             channel->transport->keep(channel->link);
         half_unlock(channel, &channel->sending);
+        channel_kick(channel);
         if (r != -EAGAIN || waited < 0)
             break;
         waited = waiting_step(waiting, WANT_SEND);
@@ -273,6 +274,7 @@ static int until_done(struct waiting *waiting, int (*operation)(struct link *lin
         half_lock(channel, &channel->sending);
         int r = operation(channel->link);
         half_unlock(channel, &channel->sending);
+        channel_kick(channel);
         if (r != -EAGAIN)
             return r;
         r = waiting_step(waiting, WANT_SEND);

@@ -201,4 +201,5 @@ void channel_pay_due(struct hawser_channel *channel) {
     half_lock(channel, &channel->sending);
     channel->transport->progress(channel->link); /* what cannot leave now leaves in a later call */
     half_unlock(channel, &channel->sending);
+    channel_kick(channel);
 }
