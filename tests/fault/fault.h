@@ -35,6 +35,7 @@ const int *call_errors(int call);          /* up to ERRORS_MAX, ends with 0 */
 void faulty_install(void);
 void faulty_arm(const struct plan *plan);  /* NULL: only count */
 void faulty_disarm(void);
+bool faulty_ended(void);                   /* a fault came about that says that the peer is gone */
 
 /* ---- scenario.c: what is done ---- */
 

@@ -114,7 +114,17 @@ static int fault_at(enum call call) {
     return plan.call == (int)call && plan.nth == nth ? plan.error : 0;
 }
 
-static void injected(void) { __atomic_fetch_add(&tally->injected, 1, __ATOMIC_SEQ_CST); }
+static bool ends(int error) { return error == ECONNRESET || error == EPIPE; }
+
+static int ended; /* atomic */
+
+static void injected(int error) {
+    __atomic_fetch_add(&tally->injected, 1, __ATOMIC_SEQ_CST);
+    if (ends(error))
+        __atomic_store_n(&ended, 1, __ATOMIC_SEQ_CST);
+}
+
+bool faulty_ended(void) { return __atomic_load_n(&ended, __ATOMIC_SEQ_CST); }
 
 /* A close that complains has closed; a connect that was interrupted goes on. */
 static bool does_its_work(enum call call, int error) {
@@ -126,7 +136,7 @@ static bool does_its_work(enum call call, int error) {
         int error = fault_at(CALL_##NAME);                                    \
         if (error == 0)                                                       \
             return sys_table_real.NAME ARGUMENTS;                             \
-        injected();                                                           \
+        injected(error);                                                      \
         if (does_its_work(CALL_##NAME, error))                                \
             (void)!sys_table_real.NAME ARGUMENTS;                             \
         return (TYPE)-error;                                                  \
@@ -156,10 +166,10 @@ static bool is_stream(int fd) {
 /* The error to return, 0 for none, SHORT; one that cannot be on this descriptor is none. */
 static int byte_fault(enum call call, int fd) {
     int error = fault_at(call);
-    bool ends = error == ECONNRESET || error == EPIPE; /* on a socket of packets it would come with a hang-up */
-    if (error == 0 || ((error == SHORT || ends) && !is_stream(fd)) || ((error == ECONNRESET || error == ENOMEM) && !is_socket(fd)))
+    /* On a socket of packets the end would come with a hang-up. */
+    if (error == 0 || ((error == SHORT || ends(error)) && !is_stream(fd)) || ((error == ECONNRESET || error == ENOMEM) && !is_socket(fd)))
         return 0;
-    injected();
+    injected(error);
     return error;
 }
 
@@ -245,7 +255,7 @@ static ssize_t short_sendmsg(int fd, const struct msghdr *message, int flags) {
 static void *faulty_resize(void *old, size_t size) {
     if (fault_at(CALL_allocation) == 0)
         return realloc(old, size);
-    injected();
+    injected(ENOMEM);
     return NULL;
 }
 

@@ -19,6 +19,8 @@
 
 #define MS 1000000ll
 #define PATIENCE (300 * MS)
+#define TRIES_NOW 200 /* while nothing comes: so many without a wait, ... */
+#define TRIES 500     /* ... and so many in all before patience may end: on a busy machine time alone says nothing */
 
 enum { ACCEPTED_MAX = 256, LARGE = 300000 };
 
@@ -126,13 +128,13 @@ static int hear(struct scene *scene, struct flow *flow, int64_t timeout) {
 /* Everything accepted so far arrives, unless an error was told; the sender is moved on meanwhile. */
 static void hear_all(struct scene *scene, struct flow *flow) {
     int64_t deadline = now_ns() + PATIENCE;
-    for (int idle = 0; flow->arrived < flow->accepted && !flow->broken; idle++) {
-        int status = hear(scene, flow, idle < 200 ? HAWSER_NOW : MS);
+    for (int idle = 0; flow->arrived < flow->accepted && !flow->broken;) {
+        int status = hear(scene, flow, idle < TRIES_NOW ? HAWSER_NOW : MS);
         if (status == 0)
             continue;
         hawser_poll_item item = { .channel = flow->from, .events = HAWSER_OUT };
         judge_flow(scene, flow, "poll", hawser_poll(&item, 1, HAWSER_NOW));
-        if (now_ns() < deadline)
+        if (++idle < TRIES || now_ns() < deadline)
             continue;
         if (!flow->fallible)
             say(scene, flow, 8); /* an error that a mover met is the next send's to tell */
@@ -266,17 +268,13 @@ static void part_end(struct scene *scene, struct flow *flow) {
     say(scene, flow, 500);
     if (judge_flow(scene, flow, "shutdown", hawser_shutdown(flow->from)) < 0)
         return;
-    int64_t deadline = now_ns() + PATIENCE;
-    while (!flow->broken) {
-        int status = hear(scene, flow, 5 * MS);
-        if (status == -ESHUTDOWN)
+    for (int tries = 0; !flow->broken && tries < (int)(PATIENCE / (5 * MS)); tries++) {
+        if (hear(scene, flow, 5 * MS) == -ESHUTDOWN)
             return;
         hawser_shutdown(flow->from); /* moves on what is on its way */
-        if (now_ns() > deadline && !flow->fallible)
-            fatal("the end does not come, and no error was told");
-        if (now_ns() > deadline)
-            return;
     }
+    if (!flow->broken && !flow->fallible && !faulty_ended()) /* a goodbye to one who is gone is no error */
+        fatal("the end does not come, and no error was told");
 }
 
 static void play(struct scene *scene) {
