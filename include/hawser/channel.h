@@ -187,7 +187,8 @@ HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_recv_fds(hawser_channel *channel, voi
  * belongs to the channel. The order is: hawser_arm(), sleep on it, receive until -EAGAIN. Works level- and edge-triggered. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_fd(hawser_channel *channel, int *ret_fd);
 
-/* To be called before each sleep on hawser_fd(). 0: sleep; 1: there is something to receive, do not sleep. */
+/* To be called before each sleep on hawser_fd(). 0: sleep; 1: there is something to receive, or hawser_interrupt() was called:
+ * do not sleep. An interrupt makes the descriptor readable; the receive that follows gets the -ECANCELED. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_arm(hawser_channel *channel);
 
 /* Who is at the other end. -EAGAIN: an end of a pair whose other end nobody has used yet. */

@@ -42,7 +42,7 @@ int channel_new(struct link *link, struct hawser_channel **ret_channel) {
     channel->locks = transport->halves_meet || link->options.threads == HAWSER_THREADS_MANY;
     channel->get = link->options.threads == HAWSER_THREADS_MANY ? NULL : transport->get; /* many pass on what they find */
     channel->owner = link->role == LINK_PAIR ? 0 : process_self();
-    channel->epoll = -1;
+    channel->epoll = channel->bell = -1;
     ladder_init(&channel->sending.ladder, link->options.wait, transport->dear, link->options.watch);
     ladder_init(&channel->receiving.ladder, link->options.wait, transport->dear, link->options.watch);
     waker_self(); /* now, while there are descriptors; without one, sleeps become naps */
@@ -187,8 +187,10 @@ HAWSER_PUBLIC hawser_channel *hawser_close(hawser_channel *channel) {
         linger(channel);
     }
     channel->transport->close(channel->link, owner);
-    if (channel->epoll >= 0)
+    if (channel->epoll >= 0) {
         sys_close(channel->epoll);
+        sys_close(channel->bell);
+    }
     claim_free(channel->claim);
     memory_free(channel);
     return NULL;

@@ -17,6 +17,8 @@ struct half {
     struct lock lock;
     struct ladder ladder;
     int sleepers[SLEEPERS_MAX]; /* atomic: wakers of threads that sleep for this half, plus 1; 0: free */
+    int bell;      /* atomic: [R] the same of the channel's, while it is armed for somebody else's event loop */
+    uint32_t rung; /* atomic: that was written to */
     uint64_t messages, bytes, stalls, sleeps, system_calls;
     bool slept;       /* [R] the last wait for a message came to a sleep */
     uint64_t answered; /* [R] messages the other half had sent at the last receive */
@@ -44,6 +46,7 @@ struct hawser_channel {
     uint64_t told;        /* [R] the count of messages taken that a thread which waits for it was last told */
     struct half sending, receiving;
     int epoll; /* hawser_fd(): -1 until asked for */
+    int bell;  /* in it: an eventfd for what a thread of this process reads though the loop sleeps for it */
     unsigned n_watched;
     struct pollfd watched[LINK_SLEEP_MAX]; /* what epoll holds now */
 };
@@ -116,6 +119,9 @@ void waiting_end(struct waiting *waiting, bool came);
 int half_sleeper_add(struct half *half, int waker);
 void half_sleeper_remove(struct half *half, int slot);
 void half_wake(struct half *half);
+
+/* What hawser_arm() did is undone; under the receiving half's lock. */
+void channel_disarm(struct hawser_channel *channel);
 
 /* Wakes all sleepers if the link has had news since it was last called. */
 void channel_kick_all(struct hawser_channel *channel, uint32_t news);

@@ -3,13 +3,31 @@
 
 /* A channel in somebody else's event loop. hawser_fd() is an epoll descriptor that holds whatever the link would sleep on;
  * hawser_arm() does what falling asleep does, and keeps the epoll's content as the link wants it. The link stays armed
- * until the next receiving call. */
+ * until the next receiving call. Other calls may meanwhile read what the loop sleeps for, in this thread or another: then,
+ * as a sleeping thread's waker would, the channel's bell rings, which is in the epoll too. */
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "core/channel.h"
 
 #include <errno.h>
 #include <string.h>
+
+static int make(struct hawser_channel *channel) {
+    cleanup_fd epoll = sys_epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0)
+        return epoll;
+    cleanup_fd bell = sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (bell < 0)
+        return bell;
+    struct epoll_event event = { .events = EPOLLIN, .data.fd = bell };
+    int r = sys_epoll_ctl(epoll, EPOLL_CTL_ADD, bell, &event);
+    if (r < 0)
+        return r;
+    channel->epoll = steal_fd(&epoll);
+    channel->bell = steal_fd(&bell);
+    return 0;
+}
 
 HAWSER_PUBLIC int hawser_fd(hawser_channel *channel, int *ret_fd) {
     int r = channel_enter(channel);
@@ -17,12 +35,9 @@ HAWSER_PUBLIC int hawser_fd(hawser_channel *channel, int *ret_fd) {
         return r;
     if (!ret_fd)
         return error_note(-EINVAL, "fd: ret_fd is NULL");
-    if (channel->epoll < 0) {
-        r = sys_epoll_create1(EPOLL_CLOEXEC);
-        if (r < 0)
-            return error_set(r, "fd: no epoll descriptor could be had: %s", error_text(r));
-        channel->epoll = r;
-    }
+    r = channel->epoll < 0 ? make(channel) : 0;
+    if (r < 0)
+        return error_set(r, "fd: no epoll descriptor could be had: %s", error_text(r));
     *ret_fd = channel->epoll;
     return 0;
 }
@@ -61,16 +76,24 @@ static int watch_all(struct hawser_channel *channel, const struct sleep_set *set
     return 0;
 }
 
+void channel_disarm(struct hawser_channel *channel) {
+    channel->armed = false;
+    store_seq_cst(&channel->receiving.bell, 0);
+    channel->transport->disarm(channel->link, WANT_RECEIVE);
+}
+
+/* The bell is published first: see waiting.c. */
 static int arm(struct hawser_channel *channel) {
     struct pollfd fds[LINK_SLEEP_MAX + 1];
     struct sleep_set set = { .fds = fds };
-    if (channel->armed)
-        channel->transport->disarm(channel->link, WANT_RECEIVE);
-    channel->armed = false;
+    uint64_t count;
     if (channel->transport->ready(channel->link))
         return 1;
+    if (exchange_seq_cst(&channel->receiving.rung, 0))
+        sys_read(channel->bell, &count, sizeof count);
     channel->armed = true;
-    if (channel->transport->arm(channel->link, WANT_RECEIVE, &set) != 0)
+    store_seq_cst(&channel->receiving.bell, channel->bell + 1); /* pairs with half_wake */
+    if (channel->transport->arm(channel->link, WANT_RECEIVE, &set) != 0 || load_seq_cst(&channel->interrupted))
         return 1;
     return watch_all(channel, &set);
 }
@@ -81,7 +104,12 @@ HAWSER_PUBLIC int hawser_arm(hawser_channel *channel) {
         return r;
     if (channel->epoll < 0)
         return error_note(-EINVAL, "arm: hawser_fd() was not called yet");
+    half_lock(channel, &channel->receiving);
+    if (channel->armed)
+        channel_disarm(channel);
+    half_unlock(channel, &channel->receiving);
     channel->transport->look(channel->link); /* what woke the loop may have been a doorbell or a death */
+    channel_kick(channel);
     half_lock(channel, &channel->receiving);
     r = arm(channel);
     half_unlock(channel, &channel->receiving);

@@ -381,10 +381,8 @@ static void count_received(struct hawser_channel *channel, uint64_t n, uint64_t 
 
 /* hawser_arm() left the link armed; under the receiving half's lock. */
 static void disarm(struct hawser_channel *channel) {
-    if (__builtin_expect(channel->armed, 0)) {
-        channel->armed = false;
-        channel->transport->disarm(channel->link, WANT_RECEIVE);
-    }
+    if (__builtin_expect(channel->armed, 0))
+        channel_disarm(channel);
 }
 
 /* wait=block, and as the last wait slept and something was sent since, an answer is awaited that is hardly there yet: the

@@ -32,6 +32,11 @@ void half_wake(struct half *half) {
         if (sleeper > 0)
             waker_wake(sleeper - 1);
     }
+    int bell = load_seq_cst(&half->bell); /* pairs with arm in epoll.c */
+    if (bell > 0) {
+        waker_wake(bell - 1);
+        store_seq_cst(&half->rung, 1); /* after the write: it is then there to be read */
+    }
 }
 
 void channel_kick_all(struct hawser_channel *channel, uint32_t news) {

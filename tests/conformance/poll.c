@@ -5,6 +5,7 @@
 
 #include "suite.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -260,6 +261,59 @@ static void quiet(struct cell *cell) {
     hawser_close(receiver);
 }
 
+static int readable(int fd, int milliseconds) {
+    struct pollfd item = { .fd = fd, .events = POLLIN };
+    return poll(&item, 1, milliseconds);
+}
+
+/* Between arm and sleep this end sends, and hears what came on the way: it is told of that all the same. */
+static void armed_sends(struct cell *cell) {
+    hawser_channel *other, *armed;
+    int fd;
+    ends_open(cell, "", &other, &armed);
+    EXPECT(hawser_fd(armed, &fd), 0);
+    for (uint64_t i = 0; i < 3; i++) {
+        char message[10];
+        size_t size;
+        while (EXPECT_EITHER(hawser_arm(armed), 0, 1) == 1)
+            EXPECT(hawser_recv(armed, message, sizeof message, HAWSER_NOW, &size), -EAGAIN);
+        send_one(other, i, 10);
+        EXPECT(hawser_send_sync(armed, noise(i), 10, HAWSER_NOW), -EINPROGRESS);
+        CHECK(readable(fd, 5000) == 1);
+        while (EXPECT_EITHER(hawser_recv(armed, message, sizeof message, HAWSER_NOW, &size), 0, -EAGAIN) < 0)
+            if (EXPECT_EITHER(hawser_arm(armed), 0, 1) == 0)
+                CHECK(readable(fd, 5000) == 1);
+        check_bytes(message, size, i, 10);
+        recv_one(other, i, 10);
+    }
+    hawser_close(other);
+    hawser_close(armed);
+}
+
+/* Who sleeps on the descriptor is interrupted, too. */
+static void armed_interrupt(struct cell *cell) {
+    hawser_channel *sender, *receiver;
+    char byte;
+    int fd;
+    size_t size;
+    ends_open(cell, "", &sender, &receiver);
+    EXPECT(hawser_fd(receiver, &fd), 0);
+    for (int early = 0; early < 2; early++) {
+        while (EXPECT_EITHER(hawser_arm(receiver), 0, 1) == 1 || readable(fd, 0) != 0)
+            EXPECT(hawser_recv(receiver, &byte, 1, HAWSER_NOW, &size), -EAGAIN);
+        if (early)
+            EXPECT(hawser_recv(receiver, &byte, 1, HAWSER_NOW, &size), -EAGAIN);
+        hawser_interrupt(receiver);
+        if (early)
+            EXPECT(hawser_arm(receiver), 1);
+        else
+            CHECK(readable(fd, 5000) == 1);
+        EXPECT(hawser_recv(receiver, &byte, 1, HAWSER_FOREVER, &size), -ECANCELED);
+    }
+    hawser_close(sender);
+    hawser_close(receiver);
+}
+
 static void listener_epoll(struct cell *cell) {
     hawser_listener *listener = listen_new(cell, "");
     hawser_channel *channel = NULL;
@@ -295,6 +349,8 @@ const struct promise poll_promises[] = {
     { "epoll_level", epoll_level, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "epoll_edge", epoll_edge, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "quiet", quiet, 0, PLAIN | LADDER, false, 0 },
+    { "armed_sends", armed_sends, FIFO, PLAIN | LADDER | MANY, false, 0 },
+    { "armed_interrupt", armed_interrupt, 0, PLAIN | LADDER | MANY, false, 0 },
     { "listener_epoll", listener_epoll, 0, PLAIN, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },
 };
