@@ -243,7 +243,6 @@ static void halves_act(struct side *side) {
 
 static void halves(struct cell *cell) { meet(cell, "", halves_act, halves_act); }
 
-
 /* ---- what one thread was told, another must hear of too ---- */
 
 static sem_t tried, go;
@@ -332,7 +331,6 @@ const struct promise threads_promises[] = {
     { "four_and_four", four_and_four, 0, PLAIN | LADDER | TIGHT, false, 60 },
     { "all_calls", all_calls, FIFO, PLAIN | LADDER | TIGHT, false, 60 },
     { "halves", halves, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
-
     { "late_asker", late_asker, FIFO, MANY, false, 5 },
     { "acceptors", acceptors, 0, PLAIN, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },
