@@ -237,25 +237,38 @@ static int await_hello(struct hawser_listener *listener, struct pending *pending
     return error;
 }
 
+/* Takes in one that connects, and hears it if it speaks by now. -EAGAIN: *ret_pending is to be heard later, if not NULL. */
+static int accept_next(struct hawser_listener *listener, struct pending **ret_pending, struct link **ret_link) {
+    struct pending *pending;
+    int fd = -1;
+    int error = accept_one(listener, &fd);
+    if (error)
+        return error == -EAGAIN ? -ENOENT : error;
+    error = take_in(listener, fd, &pending);
+    if (error)
+        return error;
+    error = greet(listener, pending, ret_link);
+    if (error == -EAGAIN && pending->fd >= 0)
+        error = await_hello(listener, pending, ret_link);
+    if (error == -EAGAIN && pending->fd >= 0) {
+        error = expect_hello(listener, pending);
+        *ret_pending = pending;
+    }
+    return error;
+}
+
+/* Ends when nobody is left; and at the first that has not spoken yet: it is heard again before who comes after it is, as one
+ * program may have made both connections, one after the other. */
 static int accept_some(struct hawser_listener *listener, struct link **ret_link) {
-    bool waited = false;
     for (unsigned i = 0; i < ACCEPTS_AT_ONCE; i++) {
         struct pending *pending = NULL;
-        int fd = -1;
-        int error = accept_one(listener, &fd);
-        if (error)
-            return error;
-        error = take_in(listener, fd, &pending);
-        if (!error)
-            error = greet(listener, pending, ret_link); /* most have spoken by now */
-        if (error == -EAGAIN && pending && pending->fd >= 0 && !waited) {
-            waited = true;
-            error = await_hello(listener, pending, ret_link);
-        }
-        if (error == -EAGAIN && pending && pending->fd >= 0)
-            error = expect_hello(listener, pending);
+        int error = accept_next(listener, &pending, ret_link);
+        if (error == -ENOENT)
+            break;
         if (error != -EAGAIN)
             return error;
+        if (pending)
+            break;
     }
     return -EAGAIN;
 }
