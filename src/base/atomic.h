@@ -35,6 +35,15 @@ static inline void fence_seq_cst(void) {
 /* Adds to a counter that has one writer and many readers: no locked instruction. */
 #define count_add(P, N) store_relaxed((P), load_relaxed(P) + (N))
 
+/* Makes the line ours before it is written to. */
+static inline void prefetch_for_write(const void *address) {
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" ::"m"(*(const char *)address)); /* the builtin means this only with -mprfchw */
+#else
+    __builtin_prefetch(address, 1);
+#endif
+}
+
 static inline void cpu_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
