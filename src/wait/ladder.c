@@ -81,12 +81,13 @@ static enum ladder_step next_spin(struct ladder *ladder, int64_t deadline) {
 enum ladder_step ladder_next(struct ladder *ladder, int64_t deadline) {
     if (!ladder->spins)
         return next_sleep(ladder, deadline);
-    if (ladder->midway && ladder->apart < 0)
-        sys_sched_yield(); /* should it be the same CPU, the peer runs now */
-    else
-        cpu_pause();
+    cpu_pause();
     uint32_t period = ladder->dear ? CLOCK_TRIES_DEAR : CLOCK_TRIES_CHEAP;
-    return ++ladder->tries % period != 0 ? LADDER_TRY : next_spin(ladder, deadline);
+    if (++ladder->tries % period != 0)
+        return LADDER_TRY;
+    if (ladder->apart < 0)
+        sys_sched_yield(); /* should it be the same CPU, the peer runs now */
+    return next_spin(ladder, deadline);
 }
 
 static void favour_add(struct ladder *ladder, int32_t n) {
