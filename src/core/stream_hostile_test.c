@@ -52,6 +52,7 @@ static void test_hostile(void **state) {
     hostile(frame_word(FRAME_ACK, 8), 1, 16, -EPROTO); /* nothing was sent */
     hostile(frame_word(FRAME_ACK, 8), UINT64_MAX, 16, -EPROTO);
     hostile(frame_word(FRAME_SHUTDOWN, 1), 0, 16, -EPROTO);
+    hostile(frame_word(FRAME_SHUTDOWN, 0), frame_word(FRAME_DATA, 0), 16, -EPROTO); /* it said that none follows */
     hostile(frame_word(FRAME_HELLO, 8), 0, 16, -EPROTO);
     hostile(frame_word(FRAME_HELLO, STREAM_HELLO_MAX + 1), 0, 16, -EPROTO);
     for (unsigned kind = FRAME_HELLO + 1; kind < 256; kind++)

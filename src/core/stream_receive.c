@@ -239,6 +239,29 @@ bool stream_whole(struct stream *stream) {
     return receiving->handed ? receiving->got == receiving->size : unread(receiving) >= receiving->size;
 }
 
+/* Behind a SHUTDOWN: frames of the stream's own, a CLOSE above all. */
+static int next_behind(struct stream *stream) {
+    while (load_relaxed(&stream->closed) != CLOSED_GOODBYE) {
+        struct frame frame = { 0 };
+        int r = frame_read(stream, 0, &frame);
+        if (r == 0 && frame.kind <= FRAME_DATA_FDS)
+            return link_break(&stream->link, "it sends a message behind its SHUTDOWN");
+        if (r == 0)
+            r = next_frame(stream);
+        if (r == -EAGAIN)
+            break;
+        if (r < 0)
+            return r;
+    }
+    return error_note(-ESHUTDOWN, "the peer has shut down, and everything it sent was received");
+}
+
+int stream_farewell(struct stream *stream) {
+    if (!load_relaxed(&stream->closed) && stream->receiving.shut)
+        stream_fill(stream, 1); /* whatever it says: the end is known */
+    return stream_next(stream);
+}
+
 int stream_next(struct stream *stream) {
     struct stream_receiving *receiving = &stream->receiving;
     int r = link_broken(&stream->link);
@@ -246,7 +269,7 @@ int stream_next(struct stream *stream) {
         return r;
     while (!receiving->inside) {
         if (receiving->shut)
-            return error_note(-ESHUTDOWN, "the peer has shut down, and everything it sent was received");
+            return next_behind(stream);
         r = stream->framing == FRAMING_LINE ? next_line(stream)
             : stream->framing == FRAMING_NONE ? next_plain(stream) : next_frame(stream);
         if (r < 0)

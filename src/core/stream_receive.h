@@ -23,4 +23,6 @@ int frame_ack(struct stream *stream, size_t offset);
 
 void stream_advance(struct stream *stream, size_t bytes); /* the cursor */
 void stream_hand(struct stream *stream); /* read-ahead bytes of the handed message to recv's buffer */
+/* stream_next() said -ESHUTDOWN; looks whether the peer has closed as well, so that the next send tells. As stream_next(). */
+int stream_farewell(struct stream *stream);
 void stream_close_seen(struct stream *stream, uint32_t why);

@@ -113,7 +113,7 @@ static int receive(struct stream *stream, void *buffer, size_t capacity, struct 
     for (int fills = 0; fills < FILLS; fills++) {
         int r = stream_next(stream);
         if (r < 0 && r != -EAGAIN)
-            return r;
+            return r == -ESHUTDOWN ? stream_farewell(stream) : r;
         if (r == 0) {
             r = check_room(stream, capacity, fds, ret_size);
             if (r < 0)
@@ -206,6 +206,8 @@ int stream_take(struct link *link, hawser_message *ret_messages, size_t n, size_
             r = fills++ < FILLS ? stream_fill(stream, wanted(stream)) : -EAGAIN;
         }
     }
+    if (taken == 0 && r == -ESHUTDOWN)
+        r = stream_farewell(stream);
     stream->receiving.drops_fds = false;
     if (taken == 0)
         return r;

@@ -72,6 +72,38 @@ static void departed(struct cell *cell) {
         meet_as(cell, "", false, departed_sender, departed_receiver);
 }
 
+/* Who was told of the end by a close is told the same by the next send. */
+static void answering_receiver(struct side *side) {
+    char byte;
+    size_t size;
+    EXPECT(hawser_recv(side->channel, &byte, 1, HAWSER_FOREVER, &size), -ESHUTDOWN);
+    EXPECT(hawser_send(side->channel, noise(0), 100, HAWSER_FOREVER), -EPIPE);
+}
+
+static void plain_closer(struct side *side) { side->channel = hawser_close(side->channel); }
+
+/* The half-close stood long before: the goodbye is found behind it. */
+static void late_answering_receiver(struct side *side) {
+    char byte;
+    size_t size;
+    hear(side);
+    EXPECT(hawser_recv(side->channel, &byte, 1, HAWSER_FOREVER, &size), -ESHUTDOWN);
+    EXPECT(hawser_send(side->channel, noise(0), 100, HAWSER_FOREVER), -EPIPE);
+}
+
+static void shut_closer(struct side *side) {
+    EXPECT(hawser_shutdown(side->channel), 0);
+    side->channel = hawser_close(side->channel);
+    tell(side);
+}
+
+static void answered(struct cell *cell) {
+    for (int i = 0; i < 20; i++) {
+        meet_as(cell, "", true, plain_closer, answering_receiver);
+        meet_as(cell, "", true, shut_closer, late_answering_receiver);
+    }
+}
+
 /* ---- while the other waits ---- */
 
 static void closer(struct side *side) {
@@ -270,6 +302,7 @@ static void held_receiver(struct side *side) {
 static void held(struct cell *cell) { meet_both_ways(cell, "", held_sender, held_receiver); }
 
 const struct promise ending_promises[] = {
+    { "answered", answered, FIFO, PLAIN | LADDER | MANY, false, 0 },
     { "queued", queued, 0, PLAIN | LADDER | TIGHT, false, 0 },
     { "departed", departed, 0, PLAIN | LADDER, false, 0 },
     { "wakes_receiver", wakes_receiver, 0, PLAIN | LADDER | MANY, false, 0 },
