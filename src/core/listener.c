@@ -354,9 +354,22 @@ int listener_ready(struct hawser_listener *listener) {
     return !error ? 1 : error == -EAGAIN ? 0 : error;
 }
 
+/* Failing does no harm: it is made when it is needed. */
+static void prepare(struct hawser_listener *listener) {
+    const struct transport *transport = listener->transport;
+    struct link *link;
+    if (listener->prepared || !transport->prepare || transport->create(&listener->options, LINK_LISTEN, &link) < 0)
+        return;
+    if (transport->prepare(link) < 0)
+        transport->close(link, true);
+    else
+        listener->prepared = link;
+}
+
 int64_t listener_sleep(struct hawser_listener *listener, struct sleep_set *set) {
     sleep_add(set, listener->epoll, POLLIN);
     lock_acquire(&listener->lock);
+    prepare(listener);
     int64_t deadline = earliest(listener);
     lock_release(&listener->lock);
     return deadline;
@@ -541,6 +554,8 @@ HAWSER_PUBLIC hawser_listener *hawser_listener_close(hawser_listener *listener) 
         cleanup_close(&listener->pending[i].fd);
     if (listener->kept)
         listener->transport->close(listener->kept, owner);
+    if (listener->prepared)
+        listener->transport->close(listener->prepared, owner);
     if (owner)
         listener->transport->unlisten(listener);
     listener_deinit(listener, 0);

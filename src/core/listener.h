@@ -37,6 +37,7 @@ struct hawser_listener {
     int wake;                       /* eventfd: an interrupt reaches every sleeper, whoever and however many they are */
     int timer;                      /* timerfd of the earliest deadline, for who sleeps on epoll alone; -1 until asked for */
     struct link *kept;              /* ready for the next accept */
+    struct link *prepared;          /* made while nobody wanted it, for the next who connects */
     uint32_t self;                  /* process_self() of the maker */
     uint32_t interrupted;           /* atomic */
     struct lock lock;               /* guards pending and accept; never held over a sleep */

@@ -151,8 +151,8 @@ void rendezvous_unlisten(struct hawser_listener *listener) { name_release(&liste
 /* The hello is checked; makes the link and answers. On failure the socket is still the pending's, to be refused on. */
 static int welcome(struct hawser_listener *listener, struct pending *pending, const struct packet *packet,
                    const struct hello *hello, struct offer *offer, struct link **ret_link) {
-    struct link *link;
-    int error = listener->transport->create(&listener->options, LINK_LISTEN, &link);
+    struct link *link = steal_pointer(&listener->prepared);
+    int error = link ? 0 : listener->transport->create(&listener->options, LINK_LISTEN, &link);
     if (error < 0)
         return error;
     link->peer.socket = steal_fd(&pending->fd);

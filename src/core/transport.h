@@ -72,6 +72,8 @@ struct transport {
 
     /* Mechanisms that use rendezvous.h for the above fill in these instead. */
     int (*create)(const struct options *options, enum link_role role, struct link **ret_link);
+    /* Makes ahead, on a link just created for LINK_LISTEN, what its offer will need; NULL: nothing takes long. */
+    int (*prepare)(struct link *link);
     int (*join)(struct link *a, struct link *b);             /* pair: makes what both ends share; NULL: nothing */
     int (*offer)(struct link *link, struct offer *ret_offer); /* what our hello hands over; may be empty */
     int (*meet)(struct link *link, struct offer *offer);      /* the peer's hello (hostile): -EPROTO with a sentence */

@@ -86,8 +86,8 @@ static int memory_map(int fd, uint64_t size, int protection, struct memory *ret_
         return error_set(-ENOMEM, "map %llu bytes of shared memory: more than this process can address", (unsigned long long)size);
     /* Populated where it is large: page faults in the data path would cost more than the message. A small segment is not: few of
      * its pages are ever touched by a link that does not stream, and connecting should be quick. Readers' faults come by sixteen. */
-    bool populate = size > MEMORY_SMALL || !(protection & PROT_WRITE);
-    long start = sys_mmap(NULL, (size_t)size, protection, MAP_SHARED | (populate ? MAP_POPULATE : 0), fd, 0);
+    int populate = size > MEMORY_SMALL ? MAP_POPULATE : 0;
+    long start = sys_mmap(NULL, (size_t)size, protection, MAP_SHARED | populate, fd, 0);
     if (start < 0 && start > -4096)
         return error_set((int)start, "map %llu bytes of shared memory: %s", (unsigned long long)size, error_text((int)start));
     struct memory fresh = { .base = (uint8_t *)start, .size = (size_t)size }; // NOLINT: the kernel's own address

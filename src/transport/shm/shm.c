@@ -45,27 +45,33 @@ static int offer_check(const struct offer *offer, unsigned n_fds) {
     return 0;
 }
 
-/* Our hello: makes the segment. Called again only if the hello could not be sent, so nobody has seen the one before. */
-static int shm_offer_hello(struct link *link, struct offer *ret_offer) {
+/* The segment. Made anew only if the hello could not be sent, so nobody has seen the one before. */
+static int shm_prepare(struct link *link) {
     struct shm_link *shm = shm_of(link);
     const struct options *options = &link->options;
     uint64_t quota = options->pool > QUOTA_LEAST ? options->pool : QUOTA_LEAST;
+    memory_unmap(&shm->own);
+    int r = segment_create(options->ring, quota, !options->fence, &shm->own, &shm->own_fd);
+    if (r == 0)
+        sender_init(shm);
+    return r;
+}
+
+static int shm_offer_hello(struct link *link, struct offer *ret_offer) {
+    struct shm_link *shm = shm_of(link);
     int carriers[2] = { -1, -1 };
-    int fd;
     if (link->role == LINK_CONNECT) {
         int r = carrier_pair(carriers);
         if (r < 0)
             return r;
     }
-    memory_unmap(&shm->own);
-    int r = segment_create(options->ring, quota, !options->fence, &shm->own, &fd);
+    int r = shm->own_fd < 0 ? shm_prepare(link) : 0;
     if (r < 0) {
         carrier_close(carriers, 2);
         return r;
     }
-    sender_init(shm);
     offer_begin(ret_offer);
-    ret_offer->fds[ret_offer->n_fds++] = fd;
+    ret_offer->fds[ret_offer->n_fds++] = steal_fd(&shm->own_fd);
     if (link->role == LINK_CONNECT) {
         carrier_close(&shm->carrier, 1);
         shm->carrier = carriers[0];
@@ -109,7 +115,7 @@ static int shm_create(const struct options *options, enum link_role role, struct
     if (!shm)
         return error_set(-ENOMEM, "no memory for a channel");
     link_init(&shm->link, &transport_shm, options, role);
-    shm->carrier = -1;
+    shm->carrier = shm->own_fd = -1;
     *ret_link = &shm->link;
     return 0;
 }
@@ -202,6 +208,7 @@ static void shm_close(struct link *link, bool owner) {
         memory_unmap(&shm->view.memory);
     }
     carrier_close(&shm->carrier, 1);
+    cleanup_close(&shm->own_fd);
     link_deinit(link);
     memory_free(shm);
 }
@@ -213,6 +220,7 @@ const struct transport transport_shm = {
                     HAWSER_CAN_CREDENTIALS | HAWSER_CAN_PAIR | HAWSER_CAN_GOODBYE | HAWSER_CAN_ORDERED,
     .listen = rendezvous_listen,
     .greet = rendezvous_greet,
+    .prepare = shm_prepare,
     .unlisten = rendezvous_unlisten,
     .connect = rendezvous_connect,
     .pair = rendezvous_pair,

@@ -73,6 +73,7 @@ enum shm_sleeper { SLEEPER_RECEIVER, SLEEPER_SENDER, SLEEPER_ASKER, SLEEPERS };
 struct shm_link {
     struct link link;
     struct memory own; /* the segment; size 0 until the first use */
+    int own_fd;        /* its descriptor, between its making and the hello */
     int carrier;
     uint32_t met; /* atomic: view below is filled in */
     struct segment_view view;
