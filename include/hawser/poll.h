@@ -10,7 +10,10 @@
 HAWSER_BEGIN
 
 #define HAWSER_IN (1u << 0)  /* channel: a message or the end can be received; listener: one can be accepted */
-#define HAWSER_OUT (1u << 1) /* channel: there is room to send a message (of at least one byte), or -EPIPE waits */
+#define HAWSER_OUT (1u << 1) /* channel: there is room to send, or -EPIPE waits */
+
+/* Room to send is room for a message of at least one byte; but where the last send or loan found none (-EAGAIN, -ETIMEDOUT),
+ * for one as large as that: who polls and tries again does not spin. Any message sent meanwhile ends that. */
 
 /* Exactly one of channel and listener is set; both NULL: the item is skipped. */
 typedef struct hawser_poll_item {

@@ -20,6 +20,7 @@ struct half {
     int bell;      /* atomic: [R] the same of the channel's, while it is armed for somebody else's event loop */
     uint32_t rung; /* atomic: that was written to */
     uint64_t messages, bytes, stalls, sleeps, system_calls;
+    uint64_t refused_at; /* [S] of messages, when link->refusal was noted: it stands until another one is sent */
     bool slept;       /* [R] the last wait for a message came to a sleep */
     uint64_t answered; /* [R] messages the other half had sent at the last receive */
     const void *user; /* atomic: a mark of the last thread that called for this half */
@@ -138,6 +139,12 @@ void channel_pay_due(struct hawser_channel *channel);
 static inline void channel_pay(struct hawser_channel *channel) {
     if (__builtin_expect(load_relaxed(&channel->link->ack_due) != 0, 0))
         channel_pay_due(channel);
+}
+
+/* [S] A send or loan found no room. */
+static inline void channel_refused(struct hawser_channel *channel, struct refusal refusal) {
+    channel->link->refusal = refusal;
+    channel->sending.refused_at = load_relaxed(&channel->sending.messages);
 }
 
 /* As process_apart(), of the peer. */

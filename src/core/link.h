@@ -16,11 +16,19 @@ enum link_role {
     LINK_PAIR,    /* an end of a pair: its process, and so its own memory, come with its first use */
 };
 
+/* What found no room last: poll is to tell of room for the like of it. */
+struct refusal {
+    uint64_t size;  /* bytes; 0: a small message, or none was refused */
+    bool many, fds; /* of several messages, the first; it carries descriptors */
+    bool loan;
+};
+
 struct link {
     const struct transport *transport;
     struct options options;
     enum link_role role;
     struct peer peer;
+    struct refusal refusal; /* [S] */
     uint64_t max_message; /* atomic: what may be sent: the lesser of ours and, once known, the peer's */
     bool begun;       /* pair: the hello of this end was sent */
     int8_t naps;      /* 1: the socket that a receiver sleeps on is fit for naps; -1: it never is; 0: not known yet. [R] */

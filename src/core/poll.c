@@ -63,6 +63,8 @@ static uint32_t channel_events(struct hawser_channel *channel, uint32_t wanted) 
     }
     if (wanted & HAWSER_OUT) {
         half_lock(channel, &channel->sending);
+        if (load_relaxed(&channel->sending.messages) != channel->sending.refused_at)
+            channel->link->refusal = (struct refusal){ 0 };
         events |= transport->room(channel->link) ? HAWSER_OUT : 0;
         half_unlock(channel, &channel->sending);
     }

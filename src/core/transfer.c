@@ -79,6 +79,7 @@ static inline int send_try(struct hawser_channel *channel, struct outgoing *out,
         out->target = load_relaxed(&channel->sending.messages);
     } else if (r == -EAGAIN) {
         count_add(&channel->sending.stalls, 1);
+        channel_refused(channel, (struct refusal){ .size = out->messages[done].size, .many = out->n - done > 1, .fds = out->fds != NULL });
     } else if (channel->shut) {
         error_note(r, "send: hawser_shutdown() was called on this channel");
     }
@@ -330,6 +331,8 @@ HAWSER_PUBLIC int hawser_loan(hawser_channel *channel, size_t size, int64_t time
         half_lock(channel, &channel->sending);
         r = channel->shut ? error_note(-EPIPE, "loan: hawser_shutdown() was called on this channel")
                           : channel->transport->loan(channel->link, size, ret_data);
+        if (r == -EAGAIN)
+            channel_refused(channel, (struct refusal){ .size = size, .loan = true });
         half_unlock(channel, &channel->sending);
         channel_kick(channel);
     } while (r == -EAGAIN && (r = waiting_step(&waiting, WANT_SEND)) == 0);

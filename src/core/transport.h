@@ -112,7 +112,7 @@ struct transport {
     int (*release)(struct link *link, hawser_message *message); /* [R] -EINVAL: not ours */
 
     int (*ready)(struct link *link); /* [R] 1: recv would not return -EAGAIN; 0. Reads ahead to know. */
-    int (*room)(struct link *link);  /* [S] 1: send of a small message would not return -EAGAIN; 0 */
+    int (*room)(struct link *link);  /* [S] 1: send of a small message, or of the like of link->refusal, would not be -EAGAIN; 0 */
 
     int (*ask)(struct link *link);   /* [S] flush: makes sure the peer acknowledges all that was sent. 0, -EAGAIN, -EPIPE */
     /* [R] How many messages the peer's program has taken. Reads what must be read to know. 0; -ENOBUFS; -ESHUTDOWN or
@@ -121,8 +121,8 @@ struct transport {
 
     /* [S] Queues a goodbye behind all that was sent: 0, also when it has to wait in the outbox; again is 0. */
     int (*shutdown)(struct link *link);
-    /* [S] Close, after shutdown: the first call also tells the peer that nobody receives here any more (FRAME_CLOSE or the
-     * like); 0 when nothing of ours is left to drain (or cannot be), -EAGAIN. */
+    /* [S] Close, with or without a shutdown before: the first call also tells the peer that nothing more comes and that nobody
+     * receives here any more (FRAME_CLOSE or the like; or close does); 0 when nothing of ours is left to drain (or cannot be), -EAGAIN. */
     int (*drained)(struct link *link);
     /* Frees the link. owner: this process used it; otherwise (after fork) only descriptors are closed and private memory
      * freed: nothing the owner or the peer could notice. */

@@ -43,6 +43,76 @@ static void meaning(struct cell *cell) {
     hawser_close(receiver);
 }
 
+/* Where a send found no room, HAWSER_OUT means room for the like of it: whoever polls and tries again never does so in vain,
+ * nor waits when all is taken. */
+enum way { ONE, SEVERAL, WITH_FD, LOAN, WAYS };
+enum { REFUSED_SMALL = 60 };
+
+static int try_send(hawser_channel *channel, enum way way, uint64_t number, size_t size, size_t *ret_sent) {
+    hawser_message messages[8];
+    void *loan;
+    int fd = 0, status;
+    *ret_sent = 1;
+    for (unsigned i = 0; i < 8; i++)
+        messages[i] = (hawser_message){ .data = noise(number + i), .size = size };
+    switch (way) {
+    case SEVERAL: return hawser_send_many(channel, messages, 8, HAWSER_NOW, ret_sent);
+    case WITH_FD: return hawser_send_fds(channel, noise(number), size, &fd, 1, HAWSER_NOW);
+    case LOAN:
+        status = hawser_loan(channel, size, HAWSER_NOW, &loan);
+        if (status < 0)
+            return status;
+        memcpy(loan, noise(number), size);
+        return hawser_commit(channel, loan, size);
+    default: return hawser_send(channel, noise(number), size, HAWSER_NOW);
+    }
+}
+
+/* Receives until there is room again; the first n_small messages are small ones. */
+static uint64_t make_room(hawser_channel *sender, hawser_channel *receiver, uint64_t received, uint64_t n_small, size_t size) {
+    static uint8_t buffer[NOISE];
+    int64_t deadline = now_ns() + 5 * SECOND;
+    while (polled(sender, HAWSER_OUT) == 0) {
+        size_t got;
+        CHECK(now_ns() < deadline);
+        if (EXPECT_EITHER(hawser_recv(receiver, buffer, sizeof buffer, MS, &got), 0, -ETIMEDOUT) < 0)
+            continue;
+        check_bytes(buffer, got, received, received < n_small ? REFUSED_SMALL : size);
+        received++;
+    }
+    return received;
+}
+
+static void refused_way(struct cell *cell, enum way way, size_t size) {
+    hawser_channel *sender, *receiver;
+    ends_open(cell, "", &sender, &receiver);
+    uint64_t n_small = fill(sender, 0, REFUSED_SMALL), sent = n_small, received = 0;
+    size_t n;
+    for (int round = 0; round < 6; round++) {
+        int status = 0;
+        for (int k = 0; status == 0; k++) {
+            status = try_send(sender, way, sent, size, &n);
+            CHECK(status == 0 || round == 0 || k > 0); /* there was room */
+            sent += status == 0 ? n : 0;
+        }
+        EXPECT(status, -EAGAIN);
+        received = make_room(sender, receiver, received, n_small, size);
+    }
+    CHECK(received > 0);
+    hawser_close(sender);
+    hawser_close(receiver);
+}
+
+static void refused(struct cell *cell) {
+    static const size_t sizes[] = { 500, 5000, 70000, 1000000 };
+    enum mechanism mechanism = cell->place->mechanism;
+    unsigned n = mechanism == SHM ? 4 : mechanism == TCP ? 1 : 3; /* what is larger than a queue is new to shm alone; tcp takes long */
+    for (enum way way = ONE; way < WAYS; way++)
+        for (unsigned i = 0; i < n; i++)
+            if (way != WITH_FD || can(cell, HAWSER_CAN_DESCRIPTORS))
+                refused_way(cell, way, sizes[i]);
+}
+
 /* A receiver that goes is news for who polls for room. */
 static void out_of_gone(struct cell *cell) {
     hawser_channel *sender, *receiver;
@@ -341,6 +411,7 @@ static void listener_epoll(struct cell *cell) {
 
 const struct promise poll_promises[] = {
     { "meaning", meaning, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },
+    { "refused", refused, 0, PLAIN | TIGHT, false, 0 },
     { "out_of_gone", out_of_gone, 0, PLAIN | LADDER, false, 0 },
     { "none", none, (unsigned)~SHM, PLAIN, false, 0 },
     { "sleeping", sleeping, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },

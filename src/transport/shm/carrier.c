@@ -38,7 +38,7 @@ void carrier_close(int *fds, unsigned n) {
 
 /* Linux calls a Unix socket writable while no more than a quarter of its buffer is in use. Sending only then keeps room for
  * the one packet that must not fail: that of a commit. */
-static bool carrier_writable(const struct shm_link *shm) {
+bool carrier_writable(const struct shm_link *shm) {
     struct pollfd poll = { .fd = shm->carrier, .events = POLLOUT };
     struct timespec none = { 0 };
     int r;

@@ -326,17 +326,40 @@ int shm_put(struct link *link, const void *data, size_t size) {
     return 0;
 }
 
+/* Would a message outside the ring, or a loan, find room? What the pool grows by here serves the send that follows. */
+static bool room_outside(struct shm_link *shm, uint64_t size) {
+    uint16_t slot;
+    uint8_t *data;
+    int r = pool_room(shm, size, &slot, &data);
+    if (r == 0)
+        pool_free(shm->sender.pool, slot);
+    if (r != -ENOBUFS)
+        return r != -EAGAIN;
+    return own_free(shm) != -EAGAIN && carrier_writable(shm);
+}
+
+static bool room_for(struct shm_link *shm, const struct refusal *refusal) {
+    struct shm_sender *sender = &shm->sender;
+    bool outside = refusal->loan || refusal->size > sender->inline_max;
+    uint64_t least = sender->inline_max < 256 ? sender->inline_max : 256;
+    uint64_t size = outside ? sizeof(struct shm_descriptor) : refusal->size > least ? refusal->size : least;
+    if (refusal->fds && !outside)
+        size += sizeof(struct shm_fds_prefix);
+    if (ring_room(&sender->ring, size, ring_spare(sender->n_loans + refusal->loan)) == 0)
+        return false;
+    return (!refusal->fds || carrier_writable(shm)) && (!outside || room_outside(shm, refusal->size));
+}
+
 int shm_room(struct link *link) {
     struct shm_link *shm = shm_of(link);
     struct shm_sender *sender = &shm->sender;
     if (sender_check(shm) < 0)
         return 1; /* sending would fail, not wait */
-    uint64_t size = sender->inline_max < 256 ? sender->inline_max : 256;
     struct shm_seen seen = sender_look(sender);
-    int r = ring_room(&sender->ring, size, ring_spare(sender->n_loans));
-    if (r == 0)
+    bool room = room_for(shm, &link->refusal);
+    if (!room)
         sender->seen = seen;
-    return r != 0;
+    return room;
 }
 
 /* ---- Loans ---- */

@@ -101,6 +101,8 @@ int carrier_pair(int *ret_fds);
 int carrier_check(int fd); /* the peer's: -EPROTO unless it is a Unix seqpacket socket */
 /* One packet. -EAGAIN; -EPIPE; -EBADF; -ETOOMANYREFS; ... */
 int carrier_send(struct shm_link *shm, const int *fds, unsigned n);
+/* Not writable: carrier_send() would say -EAGAIN. */
+bool carrier_writable(const struct shm_link *shm);
 /* The next packet, which must carry n descriptors: they are the caller's, the packet stays until carrier_pop().
  * -EMFILE; -EPROTO (the link is broken). */
 int carrier_peek(struct shm_link *shm, int *fds, unsigned n);

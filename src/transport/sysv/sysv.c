@@ -278,20 +278,27 @@ static int sysv_unpack(const struct options *options, struct offer *offer, struc
     return 0;
 }
 
-/* [S] 1: there is room for a small message. */
+/* The bytes of the packet that the message which found no room would begin with. */
+static size_t first_packet(const struct sysv_link *sysv) {
+    enum { SMALL = 128 };
+    const struct refusal *refusal = &sysv->stream.link.refusal;
+    uint64_t framed = refusal->many ? UINT64_MAX : stream_head_size(&sysv->stream) + refusal->size;
+    uint64_t bytes = framed > SMALL ? framed : SMALL;
+    return bytes < sysv->packet ? (size_t)bytes : sysv->packet;
+}
+
+/* [S] */
 static int sysv_room(struct link *link) {
     struct sysv_link *sysv = sysv_of(link);
-    enum { SMALL = 128 };
     int r = stream_progress(link);
     if (r < 0 && r != -EAGAIN)
         return 1;
     if (load_relaxed(&sysv->stream.stuck) & STUCK_BYTES)
         return 0;
-    size_t bytes = SMALL < sysv->packet ? SMALL : sysv->packet;
     if (bells_full(sysv))
         return 0;
     uint32_t received = bells_received(sysv); /* before the look */
-    bool full = !sysv_queue_has_room(sysv->out, bytes);
+    bool full = !sysv_queue_has_room(sysv->out, first_packet(sysv));
     set_full(sysv, full, received);
     return !full;
 }
