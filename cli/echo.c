@@ -14,7 +14,6 @@
 #include <string.h>
 
 #define BURST 64 /* messages of one peer before the next has its turn */
-#define REST INT64_C(2000000) /* ns until a peer with room, but not for the message it is owed, is tried again */
 
 static const struct usage usage = {
     .options = "",
@@ -34,7 +33,6 @@ struct peer {
     hawser_message held; /* taken, and still to be sent back; none where is_holding is false */
     bool is_holding;
     bool is_leaving; /* it sent its last message */
-    bool is_resting; /* HAWSER_OUT told of room for a message, but not for a large one: not polled for a while */
 };
 
 /* items[0] is the listener; peers[i] belongs to items[i]. */
@@ -42,7 +40,6 @@ struct echo {
     hawser_poll_item *items;
     struct peer *peers;
     size_t n, capacity;
-    bool some_rest;
 };
 
 static hawser_listener *volatile interrupted_listener; /* NULL before and after it is there */
@@ -114,7 +111,6 @@ static int take_one(struct peer *peer, hawser_channel *channel) {
 static bool serve(struct echo *echo, size_t i) {
     struct peer *peer = &echo->peers[i];
     hawser_poll_item *item = &echo->items[i];
-    bool had_room = item->ret_events & HAWSER_OUT;
     if (peer->is_leaving)
         return false; /* it was polled for room: everything has left */
     for (int burst = 0; burst < BURST; burst++) {
@@ -127,31 +123,13 @@ static bool serve(struct echo *echo, size_t i) {
             return false;
     }
     item->events = peer->is_holding || peer->is_leaving ? HAWSER_OUT : HAWSER_IN;
-    if (had_room && peer->is_holding) {
-        item->events = 0;
-        peer->is_resting = echo->some_rest = true;
-    }
     return true;
-}
-
-/* 0, or an error; -ETIMEDOUT is the end of a rest. */
-static int wait_for_any(struct echo *echo) {
-    int error = hawser_poll(echo->items, echo->n, echo->some_rest ? REST : HAWSER_FOREVER);
-    for (size_t i = 1; echo->some_rest && i < echo->n; i++) {
-        if (!echo->peers[i].is_resting)
-            continue;
-        echo->peers[i].is_resting = false;
-        echo->items[i].events = HAWSER_OUT;
-        echo->items[i].ret_events = 0;
-    }
-    echo->some_rest = false;
-    return error < 0 && error != -ETIMEDOUT ? error : 0;
 }
 
 /* Until a signal (0) or until the listener fails. */
 static int run(struct echo *echo) {
     while (!is_ending) {
-        int error = wait_for_any(echo);
+        int error = hawser_poll(echo->items, echo->n, HAWSER_FOREVER);
         if (error < 0)
             return error == -ECANCELED ? 0 : error;
         for (size_t i = echo->n - 1; i > 0; i--) /* downwards, as the last takes the place of one that goes */

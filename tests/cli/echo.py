@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 from cases import Scratch, finish, main, run, same, start
 
@@ -71,6 +72,24 @@ def ends_with_stalled_peer(address):
     same(finish(mute)[0], 0, "the mute client")
 
 
+def sleeps_beside_stalled_peer(address):
+    """Room for a small message is none for the large one that the server owes."""
+    server, place = serve(address)
+    mute = stall(place)
+
+    def cpu_seconds():
+        with open(f"/proc/{server.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before = cpu_seconds()
+    time.sleep(0.4) # what is measured, not a wait for something
+    used = cpu_seconds() - before
+    assert used < 0.1, f"{used} s of CPU in 0.4 s"
+    stop(server)
+    finish(mute)
+
+
 def name_taken():
     server, place = serve("shm://e")
     same(run(scratch, client, place, "last"), (0, b"", ""))
@@ -85,5 +104,5 @@ def nothing_left():
 
 
 main([(f"{function.__name__.replace('_', ' ')} {address.replace(scratch.path, '...')}", function, address)
-      for address in ADDRESSES for function in (crowd, killed_in_the_middle, ends_with_stalled_peer)]
+      for address in ADDRESSES for function in (crowd, killed_in_the_middle, ends_with_stalled_peer, sleeps_beside_stalled_peer)]
      + [("a name that is taken", name_taken), ("nothing is left behind", nothing_left)])
