@@ -23,6 +23,7 @@
 #define FAVOUR_MOST 8
 #define PROBE_WAITS 32          /* out of favour, one wait in so many spins all the same ... */
 #define PROBE_WAITS_UNKNOWN 256 /* ... where it may be that no spin can ever pay */
+#define PROBE_PIECES 16
 #define PROBE_WON 4             /* a probe that was not in vain */
 #define PLACE_WAITS 1024        /* affinities are asked for again after so many waits */
 #define CLOCK_TRIES_DEAR 4    /* a try takes some 300 ns, the clock 25 */
@@ -42,9 +43,10 @@ void ladder_place(struct ladder *ladder, int apart) {
 static bool wants_spin(struct ladder *ladder) {
     if (ladder->apart == 0 || (ladder->mode == HAWSER_WAIT_BLOCK && !ladder->midway))
         return false;
-    if (ladder->mode == HAWSER_WAIT_SPIN || ladder->favour >= 0 || ladder->midway)
+    if (ladder->mode == HAWSER_WAIT_SPIN || (ladder->midway ? ladder->favour_midway : ladder->favour) >= 0)
         return true;
-    return ++ladder->waits % (ladder->apart > 0 ? PROBE_WAITS : PROBE_WAITS_UNKNOWN) == 0;
+    uint32_t probe = ladder->midway ? PROBE_PIECES : ladder->apart > 0 ? PROBE_WAITS : PROBE_WAITS_UNKNOWN;
+    return ++ladder->waits % probe == 0;
 }
 
 void ladder_begin(struct ladder *ladder, bool midway) {
@@ -90,9 +92,9 @@ enum ladder_step ladder_next(struct ladder *ladder, int64_t deadline) {
     return next_spin(ladder, deadline);
 }
 
-static void favour_add(struct ladder *ladder, int32_t n) {
-    int32_t favour = ladder->favour + n;
-    ladder->favour = favour > FAVOUR_MOST ? FAVOUR_MOST : favour < -FAVOUR_MOST ? -FAVOUR_MOST : favour;
+static void favour_add(int32_t *favour, int32_t n) {
+    *favour += n;
+    *favour = *favour > FAVOUR_MOST ? FAVOUR_MOST : *favour < -FAVOUR_MOST ? -FAVOUR_MOST : *favour;
 }
 
 /* Settles where a third of the waits are shorter. A single short one must not pull it down: of two ends that sleep for
@@ -105,17 +107,20 @@ static void budget_learn(struct ladder *ladder, int64_t waited_ns) {
 }
 
 void ladder_end(struct ladder *ladder, bool slept) {
-    if (ladder->mode != HAWSER_WAIT_ADAPTIVE || ladder->midway)
+    int32_t *favour = ladder->midway ? &ladder->favour_midway : &ladder->favour;
+    if (ladder->mode == HAWSER_WAIT_SPIN || (ladder->mode == HAWSER_WAIT_BLOCK && !ladder->midway))
         return;
     if (!slept) {
-        favour_add(ladder, ladder->favour < 0 ? PROBE_WON : 1);
+        favour_add(favour, *favour < 0 ? PROBE_WON : 1);
         return;
     }
     if (ladder->spun) { /* its time holds the spin: no measure of a sleep */
-        favour_add(ladder, -2);
+        favour_add(favour, -2);
         return;
     }
+    if (ladder->midway)
+        return;
     int64_t waited_ns = clock_now() - ladder->began_ns;
-    favour_add(ladder, waited_ns <= ladder->budget_ns + ladder->budget_ns / 4 ? 1 : -1);
+    favour_add(favour, waited_ns <= ladder->budget_ns + ladder->budget_ns / 4 ? 1 : -1);
     budget_learn(ladder, waited_ns);
 }

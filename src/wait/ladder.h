@@ -26,6 +26,7 @@ struct ladder {
     int8_t apart;        /* can the peer run while this thread does? 1, 0, -1 not known: ladder_place() */
     uint32_t until_placed; /* waits until that is asked again */
     int32_t favour;   /* -8 to 8: how often, of late, what was waited for came within the budget */
+    int32_t favour_midway; /* the same of waits in the middle of a message */
     int64_t budget_ns;   /* how long a spin may take: what a sleep has lately cost */
     uint32_t waits;   /* with favour low, one wait in 32 (256 with a peer nobody knows where) spins all the same, to learn */
     uint32_t tries;   /* of this wait */
