@@ -411,7 +411,7 @@ static void listener_epoll(struct cell *cell) {
 
 const struct promise poll_promises[] = {
     { "meaning", meaning, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },
-    { "refused", refused, 0, PLAIN | TIGHT, false, 0 },
+    { "refused", refused, 0, PLAIN, false, 0 },
     { "out_of_gone", out_of_gone, 0, PLAIN | LADDER, false, 0 },
     { "none", none, (unsigned)~SHM, PLAIN, false, 0 },
     { "sleeping", sleeping, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },
