@@ -224,14 +224,20 @@ static ssize_t short_pwritev2(int fd, const struct iovec *vector, int n, off_t o
                           : sys_table_real.pwritev2(fd, vector, n, offset, flags);
 }
 
+static struct msghdr cut_to_byte(const struct msghdr *message, struct iovec *byte) {
+    struct msghdr cut = *message;
+    *byte = first_byte(message->msg_iov, (int)message->msg_iovlen);
+    cut.msg_iov = byte;
+    cut.msg_iovlen = 1;
+    return cut;
+}
+
 static ssize_t short_recvmsg(int fd, struct msghdr *message, int flags) {
     int error = byte_fault(CALL_recvmsg, fd);
     if (error != SHORT)
         return error > 0 ? -error : sys_table_real.recvmsg(fd, message, flags);
-    struct iovec byte = first_byte(message->msg_iov, (int)message->msg_iovlen);
-    struct msghdr cut = *message;
-    cut.msg_iov = &byte;
-    cut.msg_iovlen = 1;
+    struct iovec byte;
+    struct msghdr cut = cut_to_byte(message, &byte);
     ssize_t got = sys_table_real.recvmsg(fd, &cut, flags);
     message->msg_controllen = cut.msg_controllen;
     message->msg_namelen = cut.msg_namelen;
@@ -243,10 +249,8 @@ static ssize_t short_sendmsg(int fd, const struct msghdr *message, int flags) {
     int error = byte_fault(CALL_sendmsg, fd);
     if (error != SHORT)
         return error > 0 ? -error : sys_table_real.sendmsg(fd, message, flags);
-    struct iovec byte = first_byte(message->msg_iov, (int)message->msg_iovlen);
-    struct msghdr cut = *message;
-    cut.msg_iov = &byte;
-    cut.msg_iovlen = 1;
+    struct iovec byte;
+    struct msghdr cut = cut_to_byte(message, &byte);
     return sys_table_real.sendmsg(fd, &cut, flags);
 }
 

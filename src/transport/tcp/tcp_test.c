@@ -142,6 +142,15 @@ static void test_no_listener(void **state) {
     assert_int_equal(hawser_connect("tcp://no-such-host.invalid:5000", NULL, SECOND / 20, &channel) < 0, 1);
 }
 
+static int tried[2]; /* a pipe: a byte for each connect that was not made at once */
+
+static int telling_connect(int fd, const struct sockaddr *address, socklen_t length) {
+    int r = sys_table_real.connect(fd, address, length);
+    if (r < 0 && write(tried[1], "x", 1) != 1)
+        abort();
+    return r;
+}
+
 static void test_connect_waits_for_a_listener(void **state) {
     (void)state;
     char address[64];
@@ -150,11 +159,17 @@ static void test_connect_waits_for_a_listener(void **state) {
     pthread_t thread;
     void *connected;
     free_port(address, sizeof address);
+    assert_int_equal(pipe(tried), 0);
+    sys_table.connect = telling_connect;
     assert_int_equal(pthread_create(&thread, NULL, connecting, address), 0);
-    usleep(5000); /* lets it be refused at least once, most times */
+    char byte;
+    assert_int_equal(read(tried[0], &byte, 1), 1); /* it has found nobody once */
     assert_int_equal(hawser_listen(address, NULL, &listener), 0);
     assert_int_equal(hawser_accept(listener, PATIENCE, &accepted), 0);
     pthread_join(thread, &connected);
+    sys_table.connect = sys_table_real.connect;
+    close(tried[0]);
+    close(tried[1]);
     assert_non_null(connected);
     hawser_close(connected);
     hawser_close(accepted);
