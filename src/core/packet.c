@@ -98,10 +98,10 @@ int packet_receive(int fd, bool peek, struct packet *ret_packet) {
         n = sys_recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (peek ? MSG_PEEK : 0));
     if (n == -EAGAIN || n == -ENOMEM || n == -ENOBUFS)
         return (int)n;
-    if (n <= 0)
+    if (n < 0)
         return -EPIPE;
     take_control(&message, packet);
-    int error = check(&message, (size_t)n, packet);
+    int error = n > 0 ? check(&message, (size_t)n, packet) : -EPIPE; /* an empty packet may have brought descriptors */
     if (error)
         packet_close(packet);
     return error;

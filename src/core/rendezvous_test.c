@@ -141,6 +141,27 @@ static void descriptors_of_notes_are_dropped(void **state) {
     hawser_listener_close(listener);
 }
 
+/* A packet of no bytes looks like a hang-up, but may bring descriptors all the same. */
+static void descriptors_of_empty_packets_are_closed(void **state) {
+    (void)state;
+    hawser_listener *listener = listen_at("test://a");
+    unsigned before = descriptors();
+    int fd = raw_connect();
+    int gift[2] = { fd, fd };
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof gift)];
+    } control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof gift) } };
+    struct msghdr message = { .msg_control = &control, .msg_controllen = sizeof control };
+    memcpy(CMSG_DATA(&control.header), gift, sizeof gift);
+    assert_int_equal(sendmsg(fd, &message, 0), 0);
+    accept_none(listener, HAWSER_NOW);
+    assert_int_equal(listener->n_pending, 0);
+    close(fd);
+    assert_int_equal(descriptors(), before);
+    hawser_listener_close(listener);
+}
+
 static void pairs_meet_at_first_use(void **state) {
     (void)state;
     hawser_channel *a, *b;
@@ -457,6 +478,7 @@ int main(void) {
         T(malformed_notes_break_their_link),
         T(a_hello_waits_for_descriptors),
         T(descriptors_of_notes_are_dropped),
+        T(descriptors_of_empty_packets_are_closed),
         T(pairs_meet_at_first_use),
         T(hellos_are_checked),
         T(unknown_features_are_ignored),
