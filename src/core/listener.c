@@ -86,9 +86,18 @@ static void turn_away(struct hawser_listener *listener, int fd, int error) {
     sys_close(fd);
 }
 
+/* Closing would not take it out of epoll while a forked child holds it too, and its hang-up would keep epoll awake. */
+static void unwatch(struct hawser_listener *listener, struct pending *pending) {
+    struct epoll_event event = { 0 };
+    if (pending->watched && pending->fd >= 0)
+        sys_epoll_ctl(listener->epoll, EPOLL_CTL_DEL, pending->fd, &event);
+    pending->watched = false;
+}
+
 static void drop(struct hawser_listener *listener, struct pending *pending) {
+    unwatch(listener, pending);
     if (pending->fd >= 0)
-        sys_close(steal_fd(&pending->fd)); /* epoll lets go of it by that */
+        sys_close(steal_fd(&pending->fd));
     listener->n_pending--;
 }
 
@@ -120,6 +129,7 @@ static struct pending *make_room(struct hawser_listener *listener, uid_t uid) {
     }
     struct pending *victim = of_user >= PENDING_PER_USER ? users_oldest : free ? NULL : oldest;
     if (victim) {
+        unwatch(listener, victim);
         error_note(-EBUSY, "too many hellos are under way, and yours is the oldest");
         turn_away(listener, steal_fd(&victim->fd), -EBUSY);
         listener->n_pending--;

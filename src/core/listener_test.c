@@ -160,6 +160,37 @@ static void a_forked_child_leaves_the_listener_alone(void **state) {
     hawser_listener_close(listener);
 }
 
+/* A descriptor that a child still holds stays in epoll though it was closed here. */
+static void a_forked_childs_hellos_do_not_keep_the_listener_awake(void **state) {
+    (void)state;
+    hawser_listener *listener = listen_at("test://a");
+    struct hello hello = hello_made();
+    int epoll;
+    assert_int_equal(hawser_listener_fd(listener, &epoll), 0);
+    hello.magic = 0;
+    int fd = raw_connect(), another = raw_connect();
+    accept_none(listener, HAWSER_NOW);
+    accept_none(listener, HAWSER_NOW);
+    assert_int_equal(listener->n_pending, 2);
+    pid_t child = fork_child();
+    if (child == 0)
+        for (;;)
+            pause();
+    raw_hello(fd, &hello, "");
+    raw_hello(another, &hello, "");
+    accept_none(listener, HAWSER_NOW);
+    assert_int_equal(listener->n_pending, 0);
+    shutdown(fd, SHUT_RDWR);
+    shutdown(another, SHUT_RDWR);
+    struct pollfd ready = { .fd = epoll, .events = POLLIN };
+    assert_int_equal(poll(&ready, 1, 0), 0);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(fd);
+    close(another);
+    hawser_listener_close(listener);
+}
+
 static void interrupts_reach_one_of_many_threads(void **state) {
     (void)state;
     pthread_t threads[4];
@@ -225,6 +256,7 @@ int main(void) {
         T(without_descriptors_newcomers_are_turned_away),
         T(listeners_check_their_arguments),
         T(a_forked_child_leaves_the_listener_alone),
+        T(a_forked_childs_hellos_do_not_keep_the_listener_awake),
         T(interrupts_reach_one_of_many_threads),
         T(interrupts_are_not_lost_in_a_step),
         T(what_poll_found_is_kept),
