@@ -76,15 +76,21 @@ int carrier_send(struct shm_link *shm, const int *fds, unsigned n) {
     return error_set((int)sent, "send descriptors: %s", error_text((int)sent));
 }
 
-/* What recvmsg put there, as far as it fits; all of it is closed when it is not what was promised. */
+/* What recvmsg put there. More than can be meant is closed: room for 17 is room for 18. */
 static unsigned control_fds(struct msghdr *message, int *fds) {
     unsigned n = 0;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = sys_next_control(message, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
         size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count && n < CARRIER_MAX; i++)
-            memcpy(&fds[n++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (n < CARRIER_MAX)
+                fds[n++] = fd;
+            else
+                sys_close(fd);
+        }
     }
     return n;
 }
@@ -103,16 +109,18 @@ int carrier_peek(struct shm_link *shm, int *fds, unsigned n) {
     while (got == -EINTR);
     if (got == -ENOMEM || got == -ENOBUFS)
         return error_set(-ENOMEM, "receive descriptors: %s", error_text((int)got));
-    if (got != sizeof count || count != n)
-        return link_break(&shm->link, "the descriptors that a message promised did not come");
     int fresh[CARRIER_MAX];
-    unsigned arrived = control_fds(&message, fresh);
+    unsigned arrived = got >= 0 ? control_fds(&message, fresh) : 0; /* an empty packet may bring some, too */
+    if (got != sizeof count || count != n) {
+        carrier_close(fresh, arrived);
+        return link_break(&shm->link, "the descriptors that a message promised did not come");
+    }
     if (arrived == n && !(message.msg_flags & MSG_CTRUNC)) {
         memcpy(fds, fresh, n * sizeof(int));
         return 0;
     }
     carrier_close(fresh, arrived);
-    if (message.msg_flags & MSG_CTRUNC)
+    if (arrived < n && message.msg_flags & MSG_CTRUNC) /* else it brings more than it promised */
         return error_set(-EMFILE, "receive descriptors: no free ones in this process; raise RLIMIT_NOFILE or close some");
     return link_break(&shm->link, "a message came with %u descriptors and promised %u", arrived, n);
 }

@@ -74,6 +74,38 @@ static void test_lying_memory(void **state) {
     lie_with_memory(SHM_OWN, &more, sizeof more, MEMORY_SEALS | F_SEAL_WRITE, "at least");
 }
 
+/* A packet beside the ring that is not what its record says: of no bytes, or with more descriptors than any record has. */
+static void test_lying_carrier(void **state) {
+    (void)state;
+    enum { MOST = 30 };
+    struct shm_fds_prefix prefix = { .count = 1 };
+    for (unsigned n = 1; n <= MOST; n++) {
+        struct shm_link *liar;
+        unsigned before = open_descriptors();
+        struct ends ends = met_pair(&liar);
+        union {
+            struct cmsghdr header;
+            char bytes[CMSG_SPACE(MOST * sizeof(int))];
+        } control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int)) } };
+        uint32_t count = 1;
+        struct iovec vector = { &count, n > 1 ? sizeof count : 0 };
+        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
+                                  .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+        for (unsigned i = 0; i < n; i++)
+            memcpy(CMSG_DATA(&control.header) + i * sizeof(int), &liar->carrier, sizeof(int));
+        assert_true(sys_sendmsg(liar->carrier, &message, 0) >= 0);
+        struct ring_writer *ring = &liar->sender.ring;
+        memcpy(ring->data + (ring->write & ring->mask) + 8, &prefix, sizeof prefix);
+        store_release(ring_word(ring->data, ring->write & ring->mask), (uint64_t)SHM_DATA_FDS << SHM_KIND_SHIFT | sizeof prefix);
+        char byte;
+        int fd;
+        size_t size, arrived;
+        assert_int_equal(hawser_recv_fds(ends.b, &byte, 1, &fd, 1, HAWSER_NOW, &size, &arrived), -EPROTO);
+        ends_close(&ends);
+        assert_int_equal(open_descriptors(), before);
+    }
+}
+
 static void test_lying_receiver(void **state) {
     (void)state;
     for (int lie = 0; lie < 4; lie++) {
@@ -102,6 +134,7 @@ static void test_lying_receiver(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lying_sender),   cmocka_unit_test(test_lying_memory),      cmocka_unit_test(test_lying_receiver),
+        cmocka_unit_test(test_lying_carrier),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
