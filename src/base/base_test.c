@@ -135,6 +135,36 @@ static void test_calls_are_counted_and_replaceable(void **state) {
     assert_true(limit.rlim_cur > 3 && limit.rlim_cur <= limit.rlim_max);
 }
 
+/* As in a sandbox that takes the right to open descriptors away, and keeps those that it has. */
+static void test_polling_knows_no_limit_of_descriptors(void **state) {
+    (void)state;
+    struct rlimit limit, none;
+    struct timespec now = { 0 }, soon = { .tv_nsec = 1000000 };
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct pollfd polls[3] = { { .fd = fds[0], .events = POLLIN, .revents = POLLOUT },
+                               { .fd = -1, .events = POLLIN },
+                               { .fd = fds[1], .events = POLLIN } };
+    assert_int_equal(sys_ppoll(polls, 3, &soon, NULL), 0);
+    assert_int_equal(polls[0].revents, 0);
+    polls[2].events = POLLOUT;
+    assert_int_equal(sys_ppoll(polls, 3, NULL, NULL), 1);
+    assert_int_equal(polls[0].revents, 0);
+    assert_int_equal(polls[2].revents, POLLOUT);
+    assert_int_equal(close(fds[1]), 0);
+    assert_int_equal(sys_ppoll(polls, 1, &now, NULL), 1);
+    assert_int_equal(polls[0].revents, POLLIN);
+    assert_int_equal(sys_ppoll(polls, 3, &now, NULL), -EBADF);
+    polls[0].fd = 1 << 30;
+    assert_int_equal(sys_ppoll(polls, 1, &now, NULL), -EINVAL);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    close(fds[0]);
+}
+
 static void test_an_old_kernel_refuses_the_new(void **state) {
     (void)state;
     sys_refuse_newer();
@@ -155,6 +185,7 @@ int main(void) {
         cmocka_unit_test(test_who_can_run_at_once),
         cmocka_unit_test(test_the_lock_excludes),
         cmocka_unit_test(test_calls_are_counted_and_replaceable),
+        cmocka_unit_test(test_polling_knows_no_limit_of_descriptors),
         cmocka_unit_test(test_an_old_kernel_refuses_the_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,7 +82,7 @@
     X(int, openat, (int directory, const char *path, int flags, mode_t mode), (directory, path, flags, mode), openat) \
     X(int, pidfd_open, (pid_t pid, unsigned flags), (pid, flags), raw_pidfd_open) \
     X(int, pipe2, (int *fds, int flags), (fds, flags), pipe2) \
-    X(int, ppoll, (struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask), (fds, n, timeout, mask), ppoll) \
+    X(int, ppoll, (struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask), (fds, n, timeout, mask), raw_ppoll) \
     X(int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old), raw_pthread_sigmask) \
     X(ssize_t, pwritev2, (int fd, const struct iovec *vector, int n, off_t offset, int flags), (fd, vector, n, offset, flags), raw_pwritev2) \
     X(ssize_t, read, (int fd, void *buffer, size_t size), (fd, buffer, size), read) \
