@@ -6,8 +6,10 @@
 #include "core/stream_test.h"
 
 static size_t most_allocated;
+static unsigned resizes;
 
 static void *watch_resize(void *old, size_t size) {
+    resizes++;
     most_allocated = size > most_allocated ? size : most_allocated;
     return realloc(old, size);
 }
@@ -80,6 +82,32 @@ static void test_ack_backwards(void **state) {
     stream_close(&stream->link, true);
 }
 
+/* A large message in small pieces, taken in place: what has arrived is not moved for each of them. */
+static void test_pieces(void **state) {
+    (void)state;
+    int fd;
+    struct stream *stream = raw_new(&fd);
+    static uint8_t piece[2048];
+    size_t size = (size_t)1 << 20, taken = 0;
+    hawser_message message;
+    bytes_put64(piece, frame_word(FRAME_DATA, size));
+    assert_int_equal(write(fd, piece, 8), 8);
+    void *(*real)(void *, size_t) = memory_resize_hook;
+    memory_resize_hook = watch_resize;
+    resizes = 0;
+    for (size_t sent = 0; sent < size; sent += sizeof piece) {
+        assert_int_equal(stream_take(&stream->link, &message, 1, &taken), -EAGAIN);
+        assert_int_equal(write(fd, piece, sizeof piece), sizeof piece);
+    }
+    memory_resize_hook = real;
+    assert_int_equal(stream_take(&stream->link, &message, 1, &taken), 0);
+    assert_int_equal(message.size, size);
+    assert_true(resizes < 20);
+    stream_release(&stream->link, &message);
+    close(fd);
+    stream_close(&stream->link, true);
+}
+
 /* Random frames, mostly well-formed, cut anywhere: any result, but no crash and no more memory than arrived. */
 static void test_random_bytes(void **state) {
     (void)state;
@@ -125,6 +153,6 @@ static void test_random_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_hostile), cmocka_unit_test(test_ack_backwards),
-                                        cmocka_unit_test(test_random_bytes) };
+                                        cmocka_unit_test(test_pieces), cmocka_unit_test(test_random_bytes) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -189,7 +189,8 @@ int block_reserve(struct stream_receiving *receiving, size_t want, size_t least)
         receiving->start = 0;
         receiving->end = unread;
     }
-    if (block->capacity >= target)
+    /* not as soon as a little more is earned: each small piece would move all that has arrived */
+    if (block->capacity >= target || (block->capacity - unread >= least && unread < block->capacity / 4 * 3))
         return 0;
     struct block *grown = memory_resize(block, sizeof *block + target);
     if (!grown)
