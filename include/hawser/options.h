@@ -60,6 +60,7 @@ typedef struct hawser_options {
     uint32_t framing;      /* [framing=line|none] enum hawser_framing; fifo */
     uint32_t watch;        /* [watch=yes|no] enum hawser_switch: no forgoes the spinner's look, once a ms, at the peer */
     uint32_t stable;       /* [stable=yes|no] enum hawser_switch: yes makes every taken message stable; default no */
+    /* Over tcp, and the first two and admit over fifo, the kernel cannot tell who is there: all but "any" is -EOPNOTSUPP. */
     const char *users;     /* [users=alice,1001] a listener admits these users too: names or ids; "any" all */
     const char *groups;    /* [groups=video,44] a listener admits members (by primary group) of these too */
     const char *peer;      /* [peer=alice|1001|any] connecting end: whom the listener must run as; default own user or root */

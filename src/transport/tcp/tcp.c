@@ -118,12 +118,22 @@ static int listen_first(const struct addrinfo *list, bool any, const struct opti
     return r;
 }
 
+/* A policy that cannot be kept must not look as if it were. */
+static int check_policy(const struct options *options) {
+    if (options->users.n > 0 || options->groups.n > 0 || options->admit)
+        return error_set(-EOPNOTSUPP, "tcp cannot tell who connects, so everybody who can reach the port is welcome: leave users, "
+                                      "groups and admit out, or use a local mechanism");
+    return 0;
+}
+
 static int tcp_listen(struct hawser_listener *listener) {
     struct tcp_place place;
     struct addrinfo *list;
     struct sockaddr_storage name = { 0 };
     socklen_t length = sizeof name;
-    int r = tcp_parse(&listener->address, true, &place);
+    int r = check_policy(&listener->options);
+    if (r == 0)
+        r = tcp_parse(&listener->address, true, &place);
     if (r == 0)
         r = tcp_resolve(&place, &list);
     if (r < 0)
@@ -221,6 +231,8 @@ static int dial_list(const struct addrinfo *list, const struct address *address,
 static int tcp_dial(const struct address *address, const struct options *options, int64_t deadline, struct dialled *ret_dialled) {
     struct tcp_place place;
     struct addrinfo *list;
+    if (options->peer_given && !options->peer.any)
+        return error_set(-EOPNOTSUPP, "tcp cannot tell who listens: leave peer out, or use a local mechanism");
     int r = tcp_parse(address, false, &place);
     if (r == 0)
         r = tcp_resolve(&place, &list);

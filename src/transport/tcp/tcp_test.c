@@ -151,6 +151,32 @@ static int telling_connect(int fd, const struct sockaddr *address, socklen_t len
     return r;
 }
 
+static int admit_all(void *context, const struct hawser_peer *peer) {
+    (void)context;
+    return peer != NULL;
+}
+
+/* Whom the kernel cannot name cannot be told apart: a policy is refused, not passed over. */
+static void test_no_policy(void **state) {
+    (void)state;
+    static const char *policies[] = { "tcp://127.0.0.1:0?users=1", "tcp://127.0.0.1:0?groups=1" };
+    hawser_options options = HAWSER_OPTIONS_INIT;
+    hawser_listener *listener;
+    hawser_channel *channel;
+    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++)
+        assert_int_equal(hawser_listen(policies[i], NULL, &listener), -EOPNOTSUPP);
+    options.admit = admit_all;
+    assert_int_equal(hawser_listen("tcp://127.0.0.1:0", &options, &listener), -EOPNOTSUPP);
+    options.admit = NULL;
+    options.peer = "root";
+    assert_int_equal(hawser_connect("tcp://127.0.0.1:1", &options, PATIENCE, &channel), -EOPNOTSUPP);
+    assert_non_null(strstr(hawser_explain(), "tcp cannot tell who listens"));
+    options.peer = "any";
+    assert_int_equal(hawser_connect("tcp://127.0.0.1:1", &options, HAWSER_NOW, &channel), -EAGAIN);
+    assert_int_equal(hawser_listen("tcp://127.0.0.1:0?users=any&groups=any", NULL, &listener), 0);
+    hawser_listener_close(listener);
+}
+
 static void test_connect_waits_for_a_listener(void **state) {
     (void)state;
     char address[64];
@@ -229,6 +255,7 @@ int main(void) {
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_bad_places),
         cmocka_unit_test(test_no_listener),
+        cmocka_unit_test(test_no_policy),
         cmocka_unit_test(test_connect_waits_for_a_listener),
         cmocka_unit_test(test_close_loses_nothing),
         cmocka_unit_test(test_pair),
