@@ -80,11 +80,40 @@ static int wrong_usage(const struct arguments *arguments, const char *what, cons
     return EXIT_USAGE;
 }
 
+static const char *form_of(int letter) {
+    return letter == 's'   ? "a size is a number over 0 and K, M, G or nothing"
+           : letter == 'n' ? "a count is a number"
+                           : "a time is a number and ns, us, ms or s, or it is forever";
+}
+
+static int wrong_value(const struct arguments *arguments, const struct option *option, const char *value) {
+    fprintf(stderr, "hawser %s: --%s %s: %s\n", arguments->verb, option->name, value, form_of(option->val));
+    return EXIT_USAGE;
+}
+
 static const struct option long_options[] = {
     { "size", required_argument, NULL, 's' },    { "lines", no_argument, NULL, 'l' },  { "count", required_argument, NULL, 'n' },
     { "listen", no_argument, NULL, 'r' },        { "connect", no_argument, NULL, 'c' }, { "timeout", required_argument, NULL, 't' },
     { "help", no_argument, NULL, 'h' },          { NULL, 0, NULL, 0 },
 };
+
+static const struct option *find_option(int letter) {
+    for (const struct option *option = long_options; option->name; option++)
+        if (option->val == letter)
+            return option;
+    return NULL;
+}
+
+/* What getopt would not take: word is the one it stands on, but in the middle of "-xy". */
+static int wrong_option(const struct arguments *arguments, const char *word) {
+    char name[64];
+    bool is_short = optopt && strncmp(word, "--", 2) != 0;
+    if (is_short)
+        snprintf(name, sizeof name, "-%c", optopt);
+    else
+        snprintf(name, sizeof name, "%.60s", word);
+    return wrong_usage(arguments, !is_short && optopt ? "this option takes no value: " : "unknown option ", name);
+}
 
 /* 0 to go on, else the verb is over and *ret_code says how. */
 static int parse_options(const struct usage *usage, int argc, char **argv, struct arguments *arguments, int *ret_code) {
@@ -93,15 +122,18 @@ static int parse_options(const struct usage *usage, int argc, char **argv, struc
     optind = 1;
     while ((letter = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
         const char *word = argv[optind - 1];
+        const struct option *option = find_option(letter);
         if (letter == 'h') {
             fputs(usage->help, stdout);
             *ret_code = EXIT_DONE;
         } else if (letter == ':') {
             *ret_code = wrong_usage(arguments, "a value is missing after ", word);
-        } else if (letter == '?' || !strchr(usage->options, letter == 'c' ? 'r' : letter)) {
-            *ret_code = wrong_usage(arguments, "unknown option ", word);
+        } else if (!option) {
+            *ret_code = wrong_option(arguments, word);
+        } else if (!strchr(usage->options, letter == 'c' ? 'r' : letter)) {
+            *ret_code = wrong_usage(arguments, "unknown option --", option->name);
         } else if (!parse_option(arguments, letter, optarg)) {
-            *ret_code = wrong_usage(arguments, "not a value for this option: ", optarg);
+            *ret_code = wrong_value(arguments, option, optarg);
         } else {
             continue;
         }
@@ -153,6 +185,12 @@ void report_listening(const struct arguments *arguments, const hawser_listener *
         fprintf(stderr, "hawser %s: listening on %s\n", arguments->verb, address);
 }
 
+static int report_nobody(const struct arguments *arguments) {
+    fprintf(stderr, "hawser %s: nobody connected to %s in time; --timeout T waits longer, --timeout forever without end\n",
+            arguments->verb, arguments->address);
+    return EXIT_TIMED_OUT;
+}
+
 static int accept_one(const struct arguments *arguments, hawser_channel **ret_channel) {
     hawser_listener *listener;
     int error = hawser_listen(arguments->address, NULL, &listener);
@@ -160,7 +198,9 @@ static int accept_one(const struct arguments *arguments, hawser_channel **ret_ch
         return report(arguments, error);
     report_listening(arguments, listener);
     error = hawser_accept(listener, arguments->timeout, ret_channel);
-    int code = error < 0 ? report(arguments, error) : EXIT_DONE;
+    int code = error == -ETIMEDOUT || error == -EAGAIN ? report_nobody(arguments)
+               : error < 0                             ? report(arguments, error)
+                                                       : EXIT_DONE;
     hawser_listener_close(listener);
     return code;
 }

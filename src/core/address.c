@@ -57,7 +57,7 @@ static int parse_scheme(struct address *address, unsigned *ret_place) {
     if (n == 0)
         return address_error(address, 0, "expected a mechanism, in lower case");
     if (strncmp(text + n, "://", 3) != 0)
-        return address_error(address, n, "expected \"://\"");
+        return address_error(address, n, "expected \"://\", as in shm://NAME,");
     address->transport = transport_find(text, n);
     if (!address->transport)
         return scheme_error(address, n);

@@ -41,8 +41,8 @@ static void takes_apart(void **state) {
 static void points_at_the_character(void **state) {
     (void)state;
     expect_refused("", "expected a mechanism, in lower case at character 1 (its end)");
-    expect_refused("test:/x", "address \"test:/x\": expected \"://\" at character 5 (\":/x\")");
-    expect_refused("test", "expected \"://\" at character 5 (its end)");
+    expect_refused("test:/x", "address \"test:/x\": expected \"://\", as in shm://NAME, at character 5 (\":/x\")");
+    expect_refused("test", "expected \"://\", as in shm://NAME, at character 5 (its end)");
     expect_refused("Test://x", "at character 1 (\"Test://x\")");
     expect_refused("tes://x", "unknown mechanism \"tes\" at character 1; the mechanisms are test and tls+test2");
     expect_refused("test://a\nb", "control character at character 9 (\"?b\")");

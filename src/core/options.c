@@ -227,7 +227,7 @@ static int apply_pair(const struct address *address, unsigned at, unsigned lengt
     unsigned name = (unsigned)strcspn(text, "=&");
     const struct rule *rule = find_rule(text, name);
     if (!rule)
-        return address_error(address, at, name > 0 ? "unknown option" : "expected an option");
+        return address_error(address, at, name > 0 ? "unknown option (hawser_options(3) lists them)" : "expected an option");
     if (text[name] != '=')
         return address_error(address, at + name, "expected \"=\" and a value");
     uint32_t bit = UINT32_C(1) << (rule - rules);

@@ -103,7 +103,7 @@ static void reads_every_word(void **state) {
 
 static void points_into_the_query(void **state) {
     (void)state;
-    expect_refused("rin=4K", "unknown option at character 10 (\"rin=4K\")");
+    expect_refused("rin=4K", "unknown option (hawser_options(3) lists them) at character 10 (\"rin=4K\")");
     expect_refused("ring", "expected \"=\" and a value at character 14 (its end)");
     expect_refused("ring=5000", "expected a power of two of 4K to 1G at character 15 (\"5000\")");
     expect_refused("ring=2K", "at character 15 (\"2K\")");

@@ -41,12 +41,35 @@ WRONG = [
     ("echo", FIFO),
 ]
 
+# What the sentence must name: the option, not its value alone, and what a value looks like.
+NAMED = [
+    (("send", "--count", "5", "shm://a"), "unknown option --count;"),
+    (("echo", "--timeout", "5s", "shm://a"), "unknown option --timeout;"),
+    (("send", "--nosuch", "shm://a"), "unknown option --nosuch;"),
+    (("send", "shm://a", "-xy"), "unknown option -x;"),
+    (("send", "--lines=5", "shm://a"), "this option takes no value: --lines=5;"),
+    (("send", "--size", "1X", "shm://a"), "--size 1X: a size is"),
+    (("recv", "--count", "x", "shm://a"), "--count x: a count is"),
+    (("recv", "--timeout", "5", "shm://a"), "--timeout 5: a time is"),
+    (("recv", "quotes"), "as in shm://NAME"),
+    (("recv", "SHM://quotes"), "in lower case"),
+    (("recv", "shm://a?rign=1M"), "hawser_options(3) lists them"),
+    (("recv", "tcp://127.0.0.1:0?users=nobody"), "tcp cannot tell who connects"),
+    (("send", "tcp://127.0.0.1:1?peer=nobody"), "tcp cannot tell who listens"),
+]
+
 
 def wrong(arguments):
     code, output, errors = run(scratch, hawser, *arguments)
     same((code, output), (2, b""), errors)
     assert errors, "no sentence"
-    assert not arguments or errors.startswith("hawser"), errors
+    assert not arguments or errors.startswith("hawser") and errors.count("\n") == 1, errors
+
+
+def named(arguments, sentence):
+    code, output, errors = run(scratch, hawser, *arguments)
+    same((code, output), (1 if "tcp" in sentence else 2, b""), errors)
+    assert sentence in errors and errors.count("\n") == 1, errors
 
 
 def helped(arguments):
@@ -67,6 +90,7 @@ def version():
 def nobody(verb, address, timeout):
     code, output, errors = run(scratch, hawser, verb, "--timeout", timeout, address)
     same((code, output), (3, b""), errors)
+    assert address in errors, errors
     same(errors.count("\n"), 1, f"lines of {errors!r}")
 
 
@@ -81,6 +105,7 @@ def nothing_left():
 
 
 cases = [(f"wrong usage: hawser {' '.join(arguments)}", wrong, arguments) for arguments in WRONG]
+cases += [(f"named: hawser {' '.join(arguments)}", named, arguments, sentence) for arguments, sentence in NAMED]
 cases += [(f"help: {' '.join(arguments)}", helped, arguments)
           for arguments in (["--help"], ["send", "--help"], ["recv", "--help"], ["echo", "--help"], ["bench", "--help"])]
 cases += [(f"{verb} {address} times out in {timeout}", nobody, verb, address, timeout)
