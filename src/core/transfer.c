@@ -105,6 +105,8 @@ static int send_on(struct waiting *waiting, struct outgoing *out, int r, size_t 
     }
     if (done == 0)
         return r;
+    if (r == -ECANCELED)
+        hawser_interrupt(waiting->channel); /* as in send_rest */
     *ret_sent = done;
     return 0;
 }

@@ -103,6 +103,27 @@ static void waiting(struct cell *cell) {
     hawser_close(receiver);
 }
 
+/* A batch that had begun succeeds with what was sent; the interrupt is the next call's. */
+static void waiting_many(struct cell *cell) {
+    static hawser_message messages[20000]; /* more than any mechanism queues */
+    const size_t n = sizeof messages / sizeof messages[0];
+    hawser_channel *sender, *receiver;
+    size_t sent = 0;
+    pthread_t thread;
+    ends_open(cell, "linger=10ms", &sender, &receiver);
+    for (size_t i = 0; i < n; i++)
+        messages[i] = (hawser_message){ .data = noise(0), .size = 1000 };
+    struct interrupter interrupter = { .channel = sender, .sent = 1 };
+    CHECK(pthread_create(&thread, NULL, interrupt_later, &interrupter) == 0);
+    EXPECT(hawser_send_many(sender, messages, n, HAWSER_FOREVER, &sent), 0);
+    pthread_join(thread, NULL);
+    CHECK(sent > 0 && sent < n);
+    EXPECT(hawser_send_many(sender, messages, n, HAWSER_FOREVER, &sent), -ECANCELED);
+    recv_one(receiver, 0, 1000);
+    hawser_close(sender);
+    hawser_close(receiver);
+}
+
 /* Interrupted once sent: the message still arrives. */
 static void waiting_sync(struct cell *cell) {
     hawser_channel *sender, *receiver;
@@ -237,6 +258,7 @@ static void signals(struct cell *cell) { meet_both_ways(cell, "", storm_sends, s
 
 const struct promise interrupt_promises[] = {
     { "waiting", waiting, 0, PLAIN | LADDER | MANY, false, 0 },
+    { "waiting_many", waiting_many, 0, PLAIN | LADDER | MANY, false, 0 },
     { "waiting_sync", waiting_sync, FIFO, PLAIN | LADDER | MANY, false, 0 },
     { "next_call", next_call, 0, PLAIN | LADDER | MANY, false, 0 },
     { "accepting", accepting, 0, PLAIN, false, 0 },
