@@ -115,8 +115,9 @@ HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_adopt(int fd, const hawser_options *o
 /* Says that nothing more comes from this end; receiving goes on. Again is 0. Does not wait. */
 HAWSER_PUBLIC int hawser_shutdown(hawser_channel *channel);
 
-/* Says goodbye, drains what is still queued here for up to linger, and frees the channel. Messages not
- * released and loans not committed end with it. Takes NULL; returns NULL. */
+/* Says goodbye, drains what is still queued here for up to linger, and frees the channel. What has not left by then is
+ * lost, and to the peer this end died (-ECONNRESET). Messages not released and loans not committed end with it.
+ * Takes NULL; returns NULL. */
 HAWSER_PUBLIC hawser_channel *hawser_close(hawser_channel *channel);
 
 /* Makes the call that waits on this channel, else the next one, return -ECANCELED; what it had begun to send
@@ -162,8 +163,10 @@ HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_take(hawser_channel *channel, int64_t
 /* Gives a taken message back and clears it. -EINVAL: not taken from this channel. */
 HAWSER_PUBLIC int hawser_release(hawser_channel *channel, hawser_message *message);
 
-/* Sends n messages (1 to 2^20) in order, as few system calls as the mechanism allows. Waits, up to
- * timeout, until all are queued; 0 as soon as at least one is, *ret_sent says how many. */
+/* Sends n messages (1 to 2^20) in order, as few system calls as the mechanism allows; of each only data and size are read.
+ * Waits until all are queued, the timeout is over or hawser_interrupt() came (then the next call is -ECANCELED): 0 if at
+ * least one is queued, and *ret_sent says how many.
+ * Errors: as hawser_send(), when none was sent; -EMSGSIZE for one over max_message, wherever it stands. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_send_many(hawser_channel *channel, const hawser_message *messages, size_t n,
                                                      int64_t timeout, size_t *ret_sent);
 
@@ -184,11 +187,13 @@ HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_recv_fds(hawser_channel *channel, voi
                                                     size_t capacity_fds, int64_t timeout, size_t *ret_size, size_t *ret_n);
 
 /* A descriptor for epoll, libuv, GLib: readable when hawser_arm() should be called again and receiving tried. It
- * belongs to the channel. The order is: hawser_arm(), sleep on it, receive until -EAGAIN. Works level- and edge-triggered. */
+ * belongs to the channel. The order is: hawser_arm(), sleep on it, receive until -EAGAIN. Works level- and edge-triggered.
+ * It is readable also for the rest of a message to leave (hawser_arm() moves that on), but does not tell of room to send. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_fd(hawser_channel *channel, int *ret_fd);
 
 /* To be called before each sleep on hawser_fd(). 0: sleep; 1: there is something to receive, or hawser_interrupt() was called:
- * do not sleep. An interrupt makes the descriptor readable; the receive that follows gets the -ECANCELED. */
+ * do not sleep. An interrupt makes the descriptor readable; the receive that follows gets the -ECANCELED.
+ * Errors: -EINVAL also when hawser_fd() was not called yet. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_arm(hawser_channel *channel);
 
 /* Who is at the other end. -EAGAIN: an end of a pair whose other end nobody has used yet. */

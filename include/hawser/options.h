@@ -5,7 +5,7 @@
 
 /* Options: what a listener, connection or pair may be told beyond its address. Whatever an option can
  * say the address's query can say too ("shm://quotes?wait=spin&linger=2s"); the query wins. A member
- * left at 0 or NULL means the default. */
+ * left at 0 or NULL means the default. An option of another mechanism is checked but has no effect. */
 
 #include <hawser/base.h>
 #include <sys/types.h>
@@ -33,8 +33,8 @@ enum hawser_wire {
 
 enum hawser_framing {
     HAWSER_FRAMING_DEFAULT = 0, /* messages behind headers */
-    HAWSER_FRAMING_LINE = 1,    /* fifo only: a message is a line, its newline not part of it */
-    HAWSER_FRAMING_NONE = 2,    /* fifo only: a message is whatever one read returned */
+    HAWSER_FRAMING_LINE = 1,    /* fifo only: a message is a line, its newline not part of it; with one in it: -EINVAL */
+    HAWSER_FRAMING_NONE = 2,    /* fifo only: a message is whatever one read returned; an empty one: -EINVAL */
 };
 
 enum hawser_switch { HAWSER_SWITCH_DEFAULT = 0, HAWSER_YES = 1, HAWSER_NO = 2 };
