@@ -135,7 +135,8 @@ void kill_other(struct side *side); /* a child: SIGKILL, and waits for the death
 #define SECOND 1000000000ll
 int64_t now_ns(void);
 void nap(int64_t ns);
-void until_asleep(pid_t pid); /* until all of the process's threads sleep, or 10 ms are over (a spinner never sleeps) */
+/* Until all of the process's threads sleep, or 10 ms are over, as a spinner never sleeps; returns whether they do. */
+bool until_asleep(pid_t pid);
 
 /* ---- messages ---- */
 

@@ -100,11 +100,14 @@ static bool all_asleep(pid_t pid) {
     return asleep;
 }
 
-void until_asleep(pid_t pid) {
+bool until_asleep(pid_t pid) {
     int64_t deadline = now_ns() + 10 * MS;
-    do
+    bool asleep;
+    do {
         nap(MS); /* let it begin to wait */
-    while (!all_asleep(pid) && now_ns() < deadline);
+        asleep = all_asleep(pid);
+    } while (!asleep && now_ns() < deadline);
+    return asleep;
 }
 
 /* ---- addresses and ends ---- */
