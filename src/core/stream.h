@@ -124,6 +124,7 @@ struct stream_receiving {
     uint8_t tail;  /* bytes behind the payload: a newline */
     size_t size, got;
     uint8_t *handed;
+    bool unhanded; /* it was, and was taken back: once is enough, as that copies all of it that has come */
     uint64_t taken; /* atomic: messages. Written by [R] */
     uint64_t told;  /* what acked() last returned ... */
     uint64_t heard; /* ... and how many bytes of the whole stream it had then */

@@ -34,6 +34,7 @@ static void message_done(struct stream *stream) {
     receiving->large = receiving->size >= LARGE;
     receiving->inside = false;
     receiving->handed = NULL;
+    receiving->unhanded = false;
     receiving->got = 0;
     store_seq_cst(&receiving->taken, receiving->taken + 1); /* before `asked` is read: stream_note does the reverse */
     uint64_t asked = load_seq_cst(&stream->asked);
@@ -50,6 +51,7 @@ int stream_unhand(struct link *link) {
         return 0;
     uint8_t *handed = receiving->handed;
     receiving->handed = NULL;
+    receiving->unhanded = receiving->got > 0;
     if (receiving->got > 0 && block_prepend(receiving, handed, receiving->got) < 0) {
         link_break(link, "no memory for a message that had begun to arrive");
         return -ENOMEM;
@@ -62,8 +64,8 @@ int stream_unhand(struct link *link) {
 /* Reading straight into the buffer pays when much is missing. Not with many threads: the next call may come from another. */
 static void hand_over(struct stream *stream, void *buffer) {
     struct stream_receiving *receiving = &stream->receiving;
-    size_t have = unread(receiving);
-    if (receiving->handed || receiving->size - have < HAND_LEAST || receiving->size - have < stream->packet ||
+    size_t missing = receiving->size - unread(receiving);
+    if (receiving->handed || receiving->unhanded || missing < HAND_LEAST || missing < stream->packet ||
         stream->link.options.threads == HAWSER_THREADS_MANY)
         return;
     receiving->handed = buffer;
