@@ -19,7 +19,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define HELLO_SPIN_NS 50000
+#define HELLO_SPIN_NS 150000
 #define SILENT 16
 #define ACCEPTS_AT_ONCE 16
 #define STARVED_NAP_NS INT64_C(50000000) /* between looks at whether descriptors are free again */
