@@ -126,7 +126,7 @@ static enum drained drain_hello(struct link *link) {
     return DRAINED_MORE;
 }
 
-/* Without room for descriptors: the kernel drops those of a liar. */
+/* [drain] Without room for descriptors: the kernel drops those of a liar. */
 static enum drained drain_note(struct link *link) {
     struct note note;
     for (unsigned tries = 0; tries < TRIES; tries++) {

@@ -39,6 +39,7 @@ void half_wake(struct half *half) {
     }
 }
 
+/* [kick] */
 void channel_kick_all(struct hawser_channel *channel, uint32_t news) {
     store_relaxed(&channel->kicked, news);
     half_wake(&channel->sending);
@@ -81,7 +82,7 @@ static int nap_socket(struct waiting *waiting, enum want want, const struct slee
     return link->naps > 0 ? socket : -1;
 }
 
-/* Sleeps until something of the set happened, and tells the transport of it. */
+/* [sleep] Sleeps until something of the set happened, and tells the transport of it. */
 static void sleep_on(struct waiting *waiting, enum want want, struct sleep_set *set, int waker) {
     struct hawser_channel *channel = waiting->channel;
     int socket = nap_socket(waiting, want, set);
@@ -104,7 +105,7 @@ static void fall_asleep(struct waiting *waiting, enum want want) {
     struct pollfd fds[LINK_SLEEP_MAX + 1];
     struct sleep_set set = { .fds = fds };
     int waker = waker_self();
-    int slot = half_sleeper_add(waiting->half, waker);
+    int slot = half_sleeper_add(waiting->half, waker); /* [register] */
     if (load_seq_cst(&channel->interrupted) == 0) {
         half_lock(channel, guard);
         int happened = channel->transport->arm(channel->link, want, &set);

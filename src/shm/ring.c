@@ -27,6 +27,7 @@ static int writer_fault(struct ring_writer *writer, const char *fault) {
     return -EPROTO;
 }
 
+/* [refresh] */
 int ring_refresh(struct ring_writer *writer) {
     if (!writer->peer)
         return 0;

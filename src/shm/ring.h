@@ -6,6 +6,7 @@
  * cursors lie in. Everything below is private to its side, and each side is used by one thread at a time.
  *
  * The writer's invariant: the header word at `write` is zero in memory, so that a reader always stops there.
+ * Names in brackets are steps of the model that is checked in tests/model/ring.pml.
  * A round trip touches few lines: once past 8 KiB the writer looks whether the reader has caught up and, if so, starts over
  * at offset 0. A stream gets the whole ring. */
 
@@ -108,7 +109,7 @@ static inline void ring_copy(void *to, const void *from, size_t size) {
 
 /* ---- Writing: claim, write the body, append; claim, ...; publish. ---- */
 
-/* Room for a body of size bytes, leaving `spare` bytes untouched for others. -EAGAIN; -EPROTO. Does not advance. */
+/* [claim] Room for a body of size bytes, leaving `spare` bytes untouched for others. -EAGAIN; -EPROTO. Does not advance. */
 static inline int ring_claim(struct ring_writer *writer, uint64_t size, uint64_t spare, uint8_t **ret_body) {
     uint64_t need = 8 + ring_padded(size);
     uint64_t offset = writer->write & writer->mask;
@@ -131,9 +132,9 @@ static inline int ring_room(struct ring_writer *writer, uint64_t size, uint64_t 
 static inline void ring_append(struct ring_writer *writer, uint32_t kind, uint64_t size) {
     uint64_t word = (uint64_t)kind << SHM_KIND_SHIFT | size;
     uint64_t next = writer->start + 8 + ring_padded(size);
-    store_relaxed(ring_word(writer->data, next & writer->mask), 0);
+    store_relaxed(ring_word(writer->data, next & writer->mask), 0); /* [zero] */
     if (unlikely(writer->start != writer->write)) {
-        store_relaxed(ring_word(writer->data, writer->start & writer->mask), word);
+        store_relaxed(ring_word(writer->data, writer->start & writer->mask), word); /* [word] */
         word = (uint64_t)SHM_SKIP << SHM_KIND_SHIFT;
     }
     uint64_t *header = ring_word(writer->data, writer->write & writer->mask);
@@ -141,7 +142,7 @@ static inline void ring_append(struct ring_writer *writer, uint32_t kind, uint64
     if (kind != SHM_CHUNK) /* before it is published: whoever hears that it was taken must find it counted */
         count_add(&writer->messages, 1);
     if (writer->pending) {
-        store_relaxed(header, word); /* the reader cannot come here before the batch's first word */
+        store_relaxed(header, word); /* [word]: the reader cannot come here before the batch's first word */
         return;
     }
     writer->pending = header;
@@ -151,7 +152,7 @@ static inline void ring_append(struct ring_writer *writer, uint32_t kind, uint64
 static inline void ring_publish(struct ring_writer *writer) {
     if (!writer->pending)
         return;
-    store_release(writer->pending, writer->pending_word); /* pairs with the acquire in ring_next */
+    store_release(writer->pending, writer->pending_word); /* [publish]: pairs with the acquire in ring_next */
     writer->pending = NULL;
 }
 
@@ -163,18 +164,18 @@ static inline bool ring_put(struct ring_writer *writer, const void *data, uint64
     if (unlikely(write >= writer->look || (write & mask) + (next - write) > writer->size || next + 8 > writer->limit))
         return false;
     uint64_t *header = ring_word(ring, write & mask);
-    store_relaxed(ring_word(ring, next & mask), 0); /* first: it may be slow, and a polling reader would take the other line back */
-    ring_copy(header + 1, data, size);
+    store_relaxed(ring_word(ring, next & mask), 0); /* [zero] first: it may be slow, and a polling reader would take the other line back */
+    ring_copy(header + 1, data, size); /* [body] */
     count_add(&writer->messages, 1);
     writer->write = next;
-    store_release(header, (uint64_t)SHM_DATA << SHM_KIND_SHIFT | size); /* pairs with the acquire in ring_next */
+    store_release(header, (uint64_t)SHM_DATA << SHM_KIND_SHIFT | size); /* [publish]: pairs with the acquire in ring_next */
     prefetch_for_write(ring + ((next + RING_AHEAD) & mask));
     return true;
 }
 
 /* ---- Reading ---- */
 
-/* The next record, without taking it: 1; 0 empty; -EPROTO. */
+/* [next] The next record, without taking it: 1; 0 empty; -EPROTO. */
 static inline int ring_next(struct ring_reader *reader, struct ring_record *ret_record) {
     uint64_t offset = reader->read & reader->mask;
     uint64_t word = load_acquire(ring_word(reader->data, offset)); /* pairs with ring_publish */
@@ -191,7 +192,7 @@ static inline int ring_next(struct ring_reader *reader, struct ring_record *ret_
     return 1;
 }
 
-/* Takes the record for good: its bytes were copied, or are not needed. */
+/* [consume] Takes the record for good: its bytes were copied, or are not needed. */
 static inline void ring_consume(struct ring_reader *reader, const struct ring_record *record) {
     reader->read = record->end;
     reader->taken += record->kind != SHM_CHUNK;
@@ -230,7 +231,7 @@ static inline int ring_release(struct ring_reader *reader, uint64_t ticket) {
     return 0;
 }
 
-/* Tells the writer what was taken and freed. Plain stores to a line of our own; the writer looks rarely. */
+/* [free] Tells the writer what was taken and freed. Plain stores to a line of our own; the writer looks rarely. */
 static inline void ring_reader_publish(struct ring_reader *reader) {
     store_release(&reader->own->freed, reader->freed); /* pairs with ring_refresh: our loads of the bytes come before */
     store_release(&reader->own->taken, reader->taken); /* pairs with the asker's acquire */
@@ -244,7 +245,7 @@ static inline bool ring_get(struct ring_reader *reader, void *buffer, uint64_t c
     uint64_t size = word ^ (uint64_t)SHM_DATA << SHM_KIND_SHIFT; /* of another kind: impossibly large */
     if (unlikely(size > capacity || size > reader->size - offset - 8 || reader->held.first != reader->held.next))
         return false;
-    ring_copy(buffer, header + 1, size);
+    ring_copy(buffer, header + 1, size); /* [copy] */
     reader->read = reader->freed = read + 8 + ring_padded(size);
     reader->taken++;
     *ret_size = size;

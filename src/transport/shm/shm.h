@@ -150,7 +150,7 @@ static inline void shm_glance_again(struct shm_link *shm, struct shm_glance *gla
         peer_glance(&shm->link, &glance->looked_ns);
 }
 
-/* [S] after publishing: a doorbell, once for each time the peer's receiver fell asleep. */
+/* [S] [look] after publishing: a doorbell, once for each time the peer's receiver fell asleep. */
 static inline void wake_receiver(struct shm_link *shm) {
     struct shm_sender *sender = &shm->sender;
     if (unlikely(!sender->peer)) {
@@ -168,7 +168,7 @@ static inline void wake_receiver(struct shm_link *shm) {
     wake_ring(shm);
 }
 
-/* [R] after publishing cursors or releases. */
+/* [R] [look] after publishing cursors or releases. */
 static inline void wake_sender(struct shm_link *shm) {
     struct shm_receiver *receiver = &shm->receiver;
     if (receiver->light)

@@ -5,6 +5,8 @@
  * once more; who publishes looks at the word after. So one of the two sees the other. A word counts up with each
  * sleep, so that a peer rings once for each, however many messages it sends before the sleeper is up.
  *
+ * Names in brackets are steps of the model that is checked in tests/model/wake.pml.
+ *
  * All doorbells of a link come over one socket, on which both halves may sleep: whoever drains it while another
  * half sleeps passes the news on. */
 
@@ -21,6 +23,7 @@ static uint32_t sleeping(const struct shm_link *shm) {
     return n;
 }
 
+/* [ring] */
 void wake_ring(struct shm_link *shm) {
     add_relaxed(&shm->link.wakes, 1);
     (void)peer_ring(&shm->link.peer); /* a peer that is gone needs none; a full socket wakes it as well */
@@ -82,9 +85,10 @@ int shm_arm(struct link *link, enum want want, struct sleep_set *set) {
     enum shm_sleeper sleeper = sleeper_of(want);
     uint32_t *word = asleep_word(shm, sleeper);
     count_add(&shm->sleepers[sleeper], 1);
-    store_relaxed(word, (load_relaxed(word) + 1) | 1);
+    store_relaxed(word, (load_relaxed(word) + 1) | 1); /* [arm] */
     fence_seq_cst(); /* pairs with the publisher's fence */
-    int r = load_acquire(&shm->met) && shm->heavy ? barrier_heavy() : 0;
+    int r = load_acquire(&shm->met) && shm->heavy ? barrier_heavy() : 0; /* [barrier] */
+    /* [again] */
     bool changed = want == WANT_RECEIVE ? receive_changed(shm) : want == WANT_SEND ? send_changed(shm) : ack_changed(shm);
     if (r < 0 || changed || load_relaxed(&link->peer.gone) || load_relaxed(&link->broken))
         return 1; /* without a barrier a wake-up could be lost: better not to sleep */
@@ -98,6 +102,7 @@ void shm_disarm(struct link *link, enum want want) {
     enum shm_sleeper sleeper = sleeper_of(want);
     uint32_t *word = asleep_word(shm, sleeper);
     count_add(&shm->sleepers[sleeper], (uint32_t)-1);
+    /* [disarm] */
     store_relaxed(word, load_relaxed(word) + (load_relaxed(&shm->sleepers[sleeper]) > 0 ? 2 : 1));
 }
 
