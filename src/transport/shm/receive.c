@@ -56,8 +56,8 @@ static int receiver_fault(struct shm_link *shm, const char *fault) {
 }
 
 static int ended(int error) {
-    return error == -ESHUTDOWN ? error_note(error, "receive: the peer closed, and everything it sent was received")
-                               : error_note(error, "receive: the peer died, and everything it sent was received");
+    return error == -ESHUTDOWN ? error_note(error, "the peer closed, and everything it sent was received")
+                               : error_note(error, "the peer is gone without a goodbye, and everything it sent was received");
 }
 
 /* A record of 8-byte words, loaded once. */
@@ -256,6 +256,12 @@ static int recv_other(struct shm_link *shm, const struct incoming *incoming, voi
     return 0;
 }
 
+static int too_small(const struct incoming *incoming, size_t capacity, const struct received_descriptors *fds) {
+    if (incoming->size <= capacity)
+        return error_set(-EMSGSIZE, "the message carries %u descriptors, room is for %zu", incoming->fds, fds->capacity);
+    return error_set(-EMSGSIZE, "the message has %llu bytes, the buffer %zu", (unsigned long long)incoming->size, capacity);
+}
+
 int shm_recv(struct link *link, void *buffer, size_t capacity, struct received_descriptors *fds, size_t *ret_size) {
     struct shm_link *shm = shm_of(link);
     struct incoming incoming;
@@ -266,7 +272,7 @@ int shm_recv(struct link *link, void *buffer, size_t capacity, struct received_d
         *ret_size = (size_t)incoming.size;
         if (fds)
             fds->n = incoming.fds;
-        return error_note(-EMSGSIZE, "receive: the message is larger than the buffer, or has more descriptors");
+        return too_small(&incoming, capacity, fds);
     }
     if (likely(incoming.record.kind == SHM_DATA)) {
         ring_copy(buffer, incoming.data, (size_t)incoming.size);

@@ -61,7 +61,7 @@ bool sender_meet(struct shm_link *shm) {
     return true;
 }
 
-static int peer_gone(void) { return error_note(-EPIPE, "send: the peer is gone"); }
+static int peer_gone(void) { return error_note(-EPIPE, "the peer is gone: nobody receives what is sent"); }
 
 /* What ends sending: a broken link, a peer that closed or died. */
 static inline int sender_check(struct shm_link *shm) {
