@@ -142,3 +142,12 @@ const char *count_text(double count, char *buffer) {
     snprintf(buffer, NUMBER_TEXT, "%.*f", count < 10 ? 2 : count < 100 ? 1 : 0, count);
     return buffer;
 }
+
+const char *spread_text(double part, char *buffer) {
+    if (isnan(part))
+        return "-";
+    if (part > 9.99)
+        return ">999%";
+    snprintf(buffer, NUMBER_TEXT, "%.0f%%", part * 100);
+    return buffer;
+}

@@ -34,3 +34,4 @@ const char *size_text(size_t size, char *buffer);     /* "64 KiB" */
 const char *duration_text(double ns, char *buffer);   /* "1.23 us", "-" for NAN */
 const char *rate_text(double per_second, char *buffer); /* "1.23 M" */
 const char *count_text(double count, char *buffer);   /* "0.02" */
+const char *spread_text(double part, char *buffer);   /* "12%", ">999%" */

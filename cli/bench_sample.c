@@ -139,7 +139,7 @@ static void summarise(const struct sample_request *request, const struct board *
     sample.calls = per_message(lead->end.calls - lead->begin.calls, follow->end.calls - follow->begin.calls, n);
     sample.switches = per_message(lead->end.switches - lead->begin.switches, follow->end.switches - follow->begin.switches, n);
     sample.interrupts = per_message(board->interrupts, 0, n);
-    sample.distance_ns = (sample.probes_ns[0] + sample.probes_ns[1]) / 2;
+    sample.distance_ns = fmin(sample.probes_ns[0], sample.probes_ns[1]); /* one may have been disturbed */
     sample.descriptors = fmax(board->descriptors[WAY_LEAD], board->descriptors[WAY_FOLLOW]);
     if (request->pattern != PATTERN_ROUND_TRIP)
         sample.p50_ns = sample.p99_ns = sample.p999_ns = sample.mean_ns = NAN;

@@ -51,11 +51,11 @@ static void print_ratio(FILE *file, double ours, double bare) {
 }
 
 static void print_costs(FILE *file, const struct row *row) {
-    char cpu[NUMBER_TEXT], calls[NUMBER_TEXT], switches[NUMBER_TEXT], interrupts[NUMBER_TEXT], distance[NUMBER_TEXT];
+    char cpu[NUMBER_TEXT], calls[NUMBER_TEXT], switches[NUMBER_TEXT], interrupts[NUMBER_TEXT], distance[NUMBER_TEXT], spread[NUMBER_TEXT];
     const struct sample *figures = &row->figures;
-    fprintf(file, " | %8s %6s %8s %7s | %7s %4.0f%%%s\n", duration_text(figures->cpu_ns, cpu), count_text(figures->calls, calls),
+    fprintf(file, " | %8s %6s %8s %7s | %7s %5s%s\n", duration_text(figures->cpu_ns, cpu), count_text(figures->calls, calls),
             count_text(figures->switches, switches), count_text(figures->interrupts, interrupts),
-            duration_text(figures->distance_ns, distance), row->spread * 100, row->unsteady ? " ~" : "");
+            duration_text(figures->distance_ns, distance), spread_text(row->spread, spread), row->unsteady ? " ~" : "");
 }
 
 static void print_row(FILE *file, const struct row *row) {
@@ -104,6 +104,8 @@ void table_print(FILE *file, const struct session *session, const struct row *ro
     for (size_t i = 0; i < n; i++)
         unsteady |= rows[i].unsteady > 0;
     fprintf(file, "\nbare: the same work in bare system calls, blocking for wait=block%s. A round trip is two messages.\n"
+                  "ratio: hawser / bare; of a round trip less is better, of a rate more. distance: a cache line there and back between the CPUs.\n"
+                  "spread: from the lowest sample to the highest, as a part of the median.\n"
                   "* interrupts of the whole system, whoever caused them.\n",
             session->cpus.together ? "" : ", spinning for spin and adaptive");
     if (unsteady)

@@ -110,7 +110,7 @@ static void print_target(const struct target *target) {
                text(bare, b), ours / bare);
     else
         printf(" %s %-27s %8s %18s", target->at_most ? "<=" : ">=", text(target->limit, limit), text(ours, a), "");
-    printf(" %7s %3.0f%%%s", duration_text(row->figures.distance_ns, a), row->spread * 100, row->unsteady ? "~" : " ");
+    printf(" %7s %4s%s", duration_text(row->figures.distance_ns, a), spread_text(row->spread, b), row->unsteady ? "~" : " ");
     print_verdict(ours / bare, target->limit, target->at_most);
 }
 
