@@ -21,6 +21,7 @@
 
 #define HELLO_SPIN_NS 150000
 #define SILENT 16
+#define PREPARED_RING (UINT64_C(1) << 20)
 #define ACCEPTS_AT_ONCE 16
 #define STARVED_NAP_NS INT64_C(50000000) /* between looks at whether descriptors are free again */
 
@@ -364,11 +365,11 @@ int listener_ready(struct hawser_listener *listener) {
     return !error ? 1 : error == -EAGAIN ? 0 : error;
 }
 
-/* Failing does no harm: it is made when it is needed. */
+/* Failing does no harm: it is made when it is needed. A large ring would keep whoever accepts busy beyond its timeout. */
 static void prepare(struct hawser_listener *listener) {
     const struct transport *transport = listener->transport;
     struct link *link;
-    if (listener->prepared || !transport->prepare || transport->create(&listener->options, LINK_LISTEN, &link) < 0)
+    if (listener->options.ring > PREPARED_RING || listener->prepared || !transport->prepare || transport->create(&listener->options, LINK_LISTEN, &link) < 0)
         return;
     if (transport->prepare(link) < 0)
         transport->close(link, true);
