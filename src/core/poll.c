@@ -33,6 +33,7 @@ struct polling {
     struct place *places;
     struct pollfd *fds;
     int waker;
+    bool naps; /* the waker could not be published everywhere */
 };
 
 static int check_items(hawser_poll_item *items, size_t n) {
@@ -119,6 +120,12 @@ static void disarm_half(struct hawser_channel *channel, enum want want) {
     half_unlock(channel, half);
 }
 
+static int publish(struct polling *polling, struct half *half) {
+    int slot = half_sleeper_add(half, polling->waker);
+    polling->naps |= slot < 0;
+    return slot;
+}
+
 /* Publishes the waker first, arms then: see waiting.c. */
 static int64_t item_arm(struct polling *polling, size_t i, struct sleep_set *set) {
     hawser_poll_item *item = &polling->items[i];
@@ -126,11 +133,11 @@ static int64_t item_arm(struct polling *polling, size_t i, struct sleep_set *set
     int64_t deadline = DEADLINE_NEVER;
     *place = (struct place){ .first = set->count, .slot_in = -1, .slot_out = -1 };
     if (item->channel && item->events & HAWSER_IN) {
-        place->slot_in = half_sleeper_add(&item->channel->receiving, polling->waker);
+        place->slot_in = publish(polling, &item->channel->receiving);
         place->ready |= arm_half(item->channel, WANT_RECEIVE, set);
     }
     if (item->channel && item->events & HAWSER_OUT) {
-        place->slot_out = half_sleeper_add(&item->channel->sending, polling->waker);
+        place->slot_out = publish(polling, &item->channel->sending);
         place->ready |= arm_half(item->channel, WANT_SEND, set);
     }
     if (item->listener && item->events & HAWSER_IN)
@@ -165,12 +172,13 @@ static bool sleep_once(struct polling *polling) {
     struct sleep_set set = { .fds = polling->fds };
     int64_t deadline = polling->deadline, hello = DEADLINE_NEVER;
     bool ready = false;
+    polling->naps = false;
     for (size_t i = 0; i < polling->n; i++) {
         hello = deadline_earlier(hello, item_arm(polling, i, &set));
         ready |= polling->places[i].ready;
     }
     if (!ready)
-        sleep_until(&set, polling->waker, deadline_earlier(deadline, hello));
+        sleep_until(&set, polling->naps ? -1 : polling->waker, deadline_earlier(deadline, hello));
     bool overdue = hello != DEADLINE_NEVER && clock_now() >= hello, any = false;
     for (size_t i = 0; i < polling->n; i++) {
         item_disarm(polling, i);

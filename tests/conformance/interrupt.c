@@ -7,6 +7,7 @@
 #include "suite.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -67,6 +68,11 @@ static int wait_take(hawser_channel *channel) {
 
 static int wait_poll(hawser_channel *channel) {
     hawser_poll_item item = { .channel = channel, .events = HAWSER_IN };
+    return hawser_poll(&item, 1, HAWSER_FOREVER);
+}
+
+static int wait_poll_out(hawser_channel *channel) {
+    hawser_poll_item item = { .channel = channel, .events = HAWSER_OUT };
     return hawser_poll(&item, 1, HAWSER_FOREVER);
 }
 
@@ -137,6 +143,46 @@ static void waiting_sync(struct cell *cell) {
     size_t size;
     EXPECT(hawser_recv(receiver, &byte, 1, HAWSER_NOW, &size), -EAGAIN);
     EXPECT(hawser_flush(sender, 5 * SECOND), 0);
+    hawser_close(sender);
+    hawser_close(receiver);
+}
+
+/* More threads wait on one channel than it keeps a list of: each interrupt ends one call. */
+
+enum { CROWD = 20 };
+
+static hawser_channel *crowded;
+static sem_t cancelled;
+
+static void *crowd_thread(void *waiter) {
+    EXPECT((*(int (**)(hawser_channel *))waiter)(crowded), -ECANCELED);
+    sem_post(&cancelled);
+    return NULL;
+}
+
+static void crowd_of(hawser_channel *channel, int (*waiter)(hawser_channel *channel)) {
+    pthread_t threads[CROWD];
+    crowded = channel;
+    sem_init(&cancelled, 0, 0);
+    for (int k = 0; k < CROWD; k++)
+        CHECK(pthread_create(&threads[k], NULL, crowd_thread, &waiter) == 0);
+    for (int k = 0; k < CROWD; k++) {
+        until_asleep(getpid());
+        hawser_interrupt(channel);
+        sem_wait(&cancelled);
+    }
+    for (int k = 0; k < CROWD; k++)
+        pthread_join(threads[k], NULL);
+}
+
+static void crowd(struct cell *cell) {
+    hawser_channel *sender, *receiver;
+    ends_open(cell, "linger=10ms", &sender, &receiver);
+    crowd_of(receiver, wait_recv);
+    crowd_of(receiver, wait_poll);
+    fill(sender, 0, 1000);
+    crowd_of(sender, wait_send);
+    crowd_of(sender, wait_poll_out);
     hawser_close(sender);
     hawser_close(receiver);
 }
@@ -260,6 +306,7 @@ const struct promise interrupt_promises[] = {
     { "waiting", waiting, 0, PLAIN | LADDER | MANY, false, 0 },
     { "waiting_many", waiting_many, 0, PLAIN | LADDER | MANY, false, 0 },
     { "waiting_sync", waiting_sync, FIFO, PLAIN | LADDER | MANY, false, 0 },
+    { "crowd", crowd, 0, MANY, false, 0 },
     { "next_call", next_call, 0, PLAIN | LADDER | MANY, false, 0 },
     { "accepting", accepting, 0, PLAIN, false, 0 },
     { "signals", signals, 0, PLAIN | LADDER | TIGHT, false, 0 },
