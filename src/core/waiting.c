@@ -112,7 +112,9 @@ static void fall_asleep(struct waiting *waiting, enum want want) {
         /* The arm compares with what was last told; when that was another thread, this one would sleep on its own news. */
         happened |= want == WANT_ACK && channel->told != waiting->told;
         half_unlock(channel, guard);
-        channel_kick(channel); /* what the last try or the arm read for the other half */
+        /* What the arm read may be for the other half, or of a kind that only another try heeds. */
+        happened |= load_seq_cst(&channel->link->news) != load_relaxed(&channel->kicked);
+        channel_kick(channel);
         if (happened == 0)
             sleep_on(waiting, want, &set, slot >= 0 ? waker : -1);
         half_lock(channel, guard);
@@ -171,7 +173,8 @@ int waiting_step(struct waiting *waiting, enum want want) {
         if (r < 0)
             return r;
     }
-    if (!waiting->began)
+    bool first = !waiting->began;
+    if (first)
         begin(waiting, want);
     else
         go_on(waiting, midway(channel, want));
@@ -182,7 +185,10 @@ int waiting_step(struct waiting *waiting, enum want want) {
         channel_kick(channel);
         break;
     case LADDER_SLEEP: fall_asleep(waiting, want); break;
-    case LADDER_EXPIRED: return expired(waiting);
+    case LADDER_EXPIRED:
+        if (!first)
+            return expired(waiting);
+        break; /* the thread did not run for all of its time: what came meanwhile is to be found, by a patient call above all */
     }
     return 0;
 }
