@@ -374,6 +374,7 @@ HAWSER_PUBLIC int hawser_discard(hawser_channel *channel, void *data) {
     half_lock(channel, &channel->sending);
     r = channel->transport->discard(channel->link, data);
     half_unlock(channel, &channel->sending);
+    channel_kick(channel);
     return r;
 }
 

@@ -12,6 +12,7 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CREW = 4 };
 
@@ -258,12 +259,6 @@ static int held_eventfd(unsigned value, int flags) {
     return sys_table_real.eventfd(value, flags);
 }
 
-static void *late_thread(void *channel) {
-    held = true;
-    EXPECT(hawser_send_sync(channel, noise(0), 10, HAWSER_FOREVER), 0);
-    return NULL;
-}
-
 /* Takes the wakers of threads that have ended. */
 static void *waker_thread(void *unused) {
     (void)unused;
@@ -273,25 +268,99 @@ static void *waker_thread(void *unused) {
     return NULL;
 }
 
+/* A thread that begins this work and, having tried, is held before it sleeps. */
+struct late {
+    pthread_t waker, thread;
+};
+
+static struct late late_begin(void *(*work)(void *), hawser_channel *channel) {
+    struct late late;
+    sem_init(&tried, 0, 0);
+    sem_init(&go, 0, 0);
+    CHECK(pthread_create(&late.waker, NULL, waker_thread, NULL) == 0);
+    sem_wait(&tried);
+    sys_table.eventfd = held_eventfd;
+    CHECK(pthread_create(&late.thread, NULL, work, channel) == 0);
+    sem_wait(&tried);
+    return late;
+}
+
+/* Lets it go on, to its end. */
+static void late_end(struct late late) {
+    sem_post(&go);
+    sem_post(&go);
+    pthread_join(late.thread, NULL);
+    pthread_join(late.waker, NULL);
+}
+
+static void *late_sync(void *channel) {
+    held = true;
+    EXPECT(hawser_send_sync(channel, noise(0), 10, HAWSER_FOREVER), 0);
+    return NULL;
+}
+
 /* The acknowledgement that one thread is about to sleep for is read by another, to which it is not enough. */
 static void late_asker(struct cell *cell) {
     hawser_channel *sender, *receiver;
-    pthread_t waker, late;
     ends_open(cell, "", &sender, &receiver);
-    sem_init(&tried, 0, 0);
-    sem_init(&go, 0, 0);
-    CHECK(pthread_create(&waker, NULL, waker_thread, NULL) == 0);
-    sem_wait(&tried);
-    sys_table.eventfd = held_eventfd;
-    CHECK(pthread_create(&late, NULL, late_thread, sender) == 0);
-    sem_wait(&tried);
+    struct late late = late_begin(late_sync, sender);
     recv_one(receiver, 0, 10);
     EXPECT(hawser_send_sync(sender, noise(1), 10, HAWSER_NOW), -EINPROGRESS);
-    sem_post(&go);
-    sem_post(&go);
-    pthread_join(late, NULL);
-    pthread_join(waker, NULL);
+    late_end(late);
     recv_one(receiver, 1, 10);
+    hawser_close(sender);
+    hawser_close(receiver);
+}
+
+enum { LATE_SMALL = 100, LATE_LARGE = 60000 };
+
+static void *late_small(void *channel) {
+    held = true;
+    EXPECT(hawser_send(channel, noise(0), LATE_SMALL, HAWSER_FOREVER), 0);
+    return NULL;
+}
+
+static void *late_large(void *channel) {
+    held = true;
+    EXPECT(hawser_send(channel, noise(0), LATE_LARGE, HAWSER_FOREVER), 0);
+    return NULL;
+}
+
+/* There is room again for the small message of a thread that is about to sleep, but none for another's large one. */
+static void late_sender(struct cell *cell) {
+    hawser_channel *sender, *receiver;
+    hawser_message taken;
+    ends_open(cell, "ring=4K&pool=64K&linger=10ms", &sender, &receiver);
+    send_one(sender, 0, LATE_LARGE);
+    EXPECT(hawser_take(receiver, HAWSER_FOREVER, &taken), 0);
+    fill(sender, 0, LATE_SMALL);
+    struct late late = late_begin(late_small, sender);
+    for (uint64_t i = 0; i < 8; i++)
+        recv_one(receiver, i, LATE_SMALL);
+    EXPECT(hawser_send(sender, noise(0), LATE_LARGE, HAWSER_NOW), -EAGAIN);
+    late_end(late);
+    EXPECT(hawser_release(receiver, &taken), 0);
+    hawser_close(sender);
+    hawser_close(receiver);
+}
+
+/* A thread waits, or is about to, for room that another's loan has; which is given back. */
+static void discarded(struct cell *cell) {
+    hawser_channel *sender, *receiver;
+    pthread_t sleeper;
+    void *lent;
+    ends_open(cell, "pool=64K", &sender, &receiver);
+    EXPECT(hawser_loan(sender, LATE_LARGE, HAWSER_FOREVER, &lent), 0);
+    struct late late = late_begin(late_large, sender);
+    EXPECT(hawser_discard(sender, lent), 0);
+    late_end(late);
+    recv_one(receiver, 0, LATE_LARGE);
+    EXPECT(hawser_loan(sender, LATE_LARGE, HAWSER_FOREVER, &lent), 0);
+    CHECK(pthread_create(&sleeper, NULL, late_large, sender) == 0); /* has a waker of one that has ended: is not held */
+    until_asleep(getpid());
+    EXPECT(hawser_discard(sender, lent), 0);
+    pthread_join(sleeper, NULL);
+    recv_one(receiver, 0, LATE_LARGE);
     hawser_close(sender);
     hawser_close(receiver);
 }
@@ -332,6 +401,8 @@ const struct promise threads_promises[] = {
     { "all_calls", all_calls, FIFO, PLAIN | LADDER | TIGHT, false, 60 },
     { "halves", halves, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "late_asker", late_asker, FIFO, MANY, false, 5 },
+    { "late_sender", late_sender, (unsigned)~SHM, MANY, false, 5 },
+    { "discarded", discarded, (unsigned)~SHM, MANY, false, 5 },
     { "acceptors", acceptors, 0, PLAIN, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },
 };

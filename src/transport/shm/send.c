@@ -22,7 +22,16 @@ void sender_init(struct shm_link *shm) {
     sender->inline_max = ring_inline_max(size);
 }
 
+/* A thread found no room. */
+static void sender_saw(struct shm_sender *sender, struct shm_seen seen) {
+    sender->seen = seen;
+    sender->seen_by = &sys_calls_made;
+}
+
+/* Another thread may wait for the room that the loan had. */
 static void loan_drop(struct shm_link *shm, struct shm_loan *loan) {
+    shm->sender.seen_by = NULL;
+    link_news(&shm->link);
     if (loan->slot == POOL_NONE) {
         memory_unmap(&loan->memory);
         sys_close(loan->fd);
@@ -279,7 +288,7 @@ static __attribute__((noinline)) int send_again(struct shm_link *shm, const haws
     struct shm_seen seen = sender_look(&shm->sender);
     int r = send_one(shm, message, fds);
     if (r == -EAGAIN) {
-        shm->sender.seen = seen;
+        sender_saw(&shm->sender, seen);
         shm_glance_again(shm, &shm->sender.glance);
     }
     return r;
@@ -358,7 +367,7 @@ int shm_room(struct link *link) {
     struct shm_seen seen = sender_look(sender);
     bool room = room_for(shm, &link->refusal);
     if (!room)
-        sender->seen = seen;
+        sender_saw(sender, seen);
     return room;
 }
 
@@ -416,7 +425,7 @@ int shm_loan(struct link *link, size_t size, void **ret_data) {
     r = loan_try(shm, size, &fresh);
     if (r < 0) {
         if (r == -EAGAIN)
-            sender->seen = seen;
+            sender_saw(sender, seen);
         return r;
     }
     *loan = fresh;

@@ -45,6 +45,7 @@ struct shm_sender {
     uint64_t own_message; /* number of the last message in a memfd of its own, 0: none */
     bool own_lent;
     struct shm_seen seen;
+    const void *seen_by; /* a mark of the thread that did: another one's look says nothing of what this one may send */
     struct shm_glance glance;
     struct pool_writer *pool; /* made when first wanted */
     unsigned n_loans;
