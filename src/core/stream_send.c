@@ -377,13 +377,17 @@ static struct parcel *loan_steal(struct stream_sending *sending, unsigned i) {
     return parcel;
 }
 
-/* Writes the parcel, or what is left of it goes to the outbox. */
+/* Writes the parcel, or what is left of it goes to the outbox: no call of this thread need follow that moves it on, so another one's
+ * that sleeps already is to. */
 static int push_or_queue(struct stream *stream, struct parcel *parcel) {
     struct stream_sending *sending = &stream->sending;
+    bool idle = !sending->first && sending->n_rest == 0;
     parcel_append(sending, parcel);
     int r = stream_flush_bytes(stream);
     if (sending->first)
         stream_note_stuck(stream);
+    if (sending->first && idle)
+        link_news(&stream->link);
     return r == -EAGAIN ? 0 : r;
 }
 

@@ -52,8 +52,10 @@ static void send_rest(struct waiting *waiting) {
     for (;;) {
         half_lock(channel, &channel->sending);
         int r = channel->transport->progress(channel->link);
-        if (r == -EAGAIN && waited < 0)
+        if (r == -EAGAIN && waited < 0) {
             channel->transport->keep(channel->link);
+            link_news(channel->link); /* who sleeps in another call is to move it on from here */
+        }
         half_unlock(channel, &channel->sending);
         channel_kick(channel);
         if (r != -EAGAIN || waited < 0)

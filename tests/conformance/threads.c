@@ -244,6 +244,43 @@ static void halves_act(struct side *side) {
 
 static void halves(struct cell *cell) { meet(cell, "", halves_act, halves_act); }
 
+/* What one thread has begun to send and left in the outbox, the other moves on, which slept before. */
+
+static void *answer_thread(void *channel) {
+    recv_one(channel, 1, 10);
+    recv_one(channel, 2, 10);
+    return NULL;
+}
+
+/* More than a queue holds. */
+static size_t left_size(const struct side *side) { return side->cell->place->mechanism & (MQ | SYSV) ? 40000 : NOISE; }
+
+static void leaving_act(struct side *side) {
+    pthread_t receiver;
+    void *lent;
+    recv_one(side->channel, 0, 10);
+    CHECK(pthread_create(&receiver, NULL, answer_thread, side->channel) == 0);
+    until_asleep(getpid());
+    EXPECT(hawser_send(side->channel, noise(1), left_size(side), HAWSER_NOW), 0);
+    hear(side); /* that it has come, all of it */
+    until_asleep(getpid());
+    EXPECT(hawser_loan(side->channel, left_size(side), HAWSER_FOREVER, &lent), 0);
+    memcpy(lent, noise(2), left_size(side));
+    EXPECT(hawser_commit(side->channel, lent, left_size(side)), 0);
+    pthread_join(receiver, NULL);
+}
+
+static void left_act(struct side *side) {
+    send_one(side->channel, 0, 10);
+    recv_one(side->channel, 1, left_size(side));
+    send_one(side->channel, 1, 10);
+    tell(side);
+    recv_one(side->channel, 2, left_size(side));
+    send_one(side->channel, 2, 10);
+}
+
+static void left_behind(struct cell *cell) { meet_both_ways(cell, "", leaving_act, left_act); }
+
 /* ---- what one thread was told, another must hear of too ---- */
 
 static sem_t tried, go;
@@ -400,6 +437,7 @@ const struct promise threads_promises[] = {
     { "four_and_four", four_and_four, 0, PLAIN | LADDER | TIGHT, false, 60 },
     { "all_calls", all_calls, FIFO, PLAIN | LADDER | TIGHT, false, 60 },
     { "halves", halves, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
+    { "left_behind", left_behind, FIFO, PLAIN | LADDER | MANY, false, 0 },
     { "late_asker", late_asker, FIFO, MANY, false, 5 },
     { "late_sender", late_sender, (unsigned)~SHM, MANY, false, 5 },
     { "discarded", discarded, (unsigned)~SHM, MANY, false, 5 },
