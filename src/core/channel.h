@@ -133,6 +133,14 @@ static inline void channel_kick(struct hawser_channel *channel) {
         channel_kick_all(channel, news);
 }
 
+/* The same after an arm, true: there was news. What the arm read is for another sleeper, or of a kind that only another try heeds; it
+ * may also have been the doorbell for the very sleep that is about to begin (the peer rings once for each). */
+static inline bool channel_kick_news(struct hawser_channel *channel) {
+    bool news = load_seq_cst(&channel->link->news) != load_relaxed(&channel->kicked);
+    channel_kick(channel);
+    return news;
+}
+
 /* Sends what acknowledgements are due, if any: after every receiving call. */
 void channel_pay_due(struct hawser_channel *channel);
 

@@ -112,9 +112,7 @@ static void fall_asleep(struct waiting *waiting, enum want want) {
         /* The arm compares with what was last told; when that was another thread, this one would sleep on its own news. */
         happened |= want == WANT_ACK && channel->told != waiting->told;
         half_unlock(channel, guard);
-        /* What the arm read may be for the other half, or of a kind that only another try heeds. */
-        happened |= load_seq_cst(&channel->link->news) != load_relaxed(&channel->kicked);
-        channel_kick(channel);
+        happened |= channel_kick_news(channel);
         if (happened == 0)
             sleep_on(waiting, want, &set, slot >= 0 ? waker : -1);
         half_lock(channel, guard);
