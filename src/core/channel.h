@@ -37,7 +37,8 @@ struct hawser_channel {
     int (*get)(struct link *link, void *buffer, size_t capacity, size_t *ret_size); /* the transport's, or NULL */
     bool locks;           /* threads=many, or the mechanism's halves meet */
     bool shut;            /* [S] hawser_shutdown was called */
-    bool armed;           /* [R] hawser_arm() armed the link; the next receiving call disarms it */
+    bool armed;           /* [R] hawser_arm() armed the link; the next receiving call disarms it ... */
+    const void *armed_by; /* [R] ... of this thread, with threads=many: a mark of it */
     bool exported;
     uint32_t kicked;      /* atomic: link->news when sleepers were last woken for it */
     struct lock claiming; /* first use by two threads at once */
@@ -123,6 +124,20 @@ void half_wake(struct half *half);
 
 /* What hawser_arm() did is undone; under the receiving half's lock. */
 void channel_disarm(struct hawser_channel *channel);
+
+static inline bool channel_many(const struct hawser_channel *channel) {
+    return channel->link->options.threads == HAWSER_THREADS_MANY;
+}
+
+/* A receiving call: hawser_arm() left the link armed. But another thread's event loop sleeps on. Under the receiving half's lock. */
+static inline void channel_disarm_own(struct hawser_channel *channel) {
+    if (__builtin_expect(channel->armed, 0) && (!channel_many(channel) || channel->armed_by == &sys_calls_made))
+        channel_disarm(channel);
+}
+
+/* threads=many, under the receiving half's lock: something was found and is still there, read into memory maybe, where those who
+ * sleep on a descriptor do not see it. */
+void channel_pass_on(struct hawser_channel *channel);
 
 /* Wakes all sleepers if the link has had news since it was last called. */
 void channel_kick_all(struct hawser_channel *channel, uint32_t news);

@@ -87,11 +87,17 @@ static int arm(struct hawser_channel *channel) {
     struct pollfd fds[LINK_SLEEP_MAX + 1];
     struct sleep_set set = { .fds = fds };
     uint64_t count;
-    if (channel->transport->ready(channel->link))
+    if (channel->transport->ready(channel->link)) {
+        if (channel_many(channel))
+            channel_pass_on(channel);
         return 1;
+    }
+    if (channel->armed)
+        channel_disarm(channel);
     if (exchange_seq_cst(&channel->receiving.rung, 0))
         sys_read(channel->bell, &count, sizeof count);
     channel->armed = true;
+    channel->armed_by = &sys_calls_made;
     store_seq_cst(&channel->receiving.bell, channel->bell + 1); /* pairs with half_wake */
     if (channel->transport->arm(channel->link, WANT_RECEIVE, &set) != 0 || load_seq_cst(&channel->interrupted))
         return 1;
@@ -105,8 +111,7 @@ HAWSER_PUBLIC int hawser_arm(hawser_channel *channel) {
     if (channel->epoll < 0)
         return error_note(-EINVAL, "arm: hawser_fd() was not called yet");
     half_lock(channel, &channel->receiving);
-    if (channel->armed)
-        channel_disarm(channel);
+    channel_disarm_own(channel);
     half_unlock(channel, &channel->receiving);
     channel->transport->look(channel->link); /* what woke the loop may have been a doorbell or a death */
     channel_kick(channel);

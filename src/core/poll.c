@@ -60,6 +60,8 @@ static uint32_t channel_events(struct hawser_channel *channel, uint32_t wanted) 
     if (wanted & HAWSER_IN) {
         half_lock(channel, &channel->receiving);
         events |= transport->ready(channel->link) ? HAWSER_IN : 0;
+        if (events && channel_many(channel))
+            channel_pass_on(channel); /* it need not be this thread that receives it */
         half_unlock(channel, &channel->receiving);
     }
     if (wanted & HAWSER_OUT) {

@@ -387,12 +387,6 @@ static void count_received(struct hawser_channel *channel, uint64_t n, uint64_t 
     count_add(&channel->receiving.bytes, bytes);
 }
 
-/* hawser_arm() left the link armed; under the receiving half's lock. */
-static void disarm(struct hawser_channel *channel) {
-    if (__builtin_expect(channel->armed, 0))
-        channel_disarm(channel);
-}
-
 /* wait=block, and as the last wait slept and something was sent since, an answer is awaited that is hardly there yet: the
  * first try would be in vain. Where time is short there may be no other. */
 static inline void be_patient(struct hawser_channel *channel, int64_t timeout) {
@@ -410,27 +404,21 @@ struct incoming {
     struct received_descriptors *fds;
 };
 
-/* threads=many, under the receiving half's lock: one read may have brought more than one message, or the end, which concerns
- * all; but of the others who sleep, those that the descriptor woke have found it empty and sleep again. */
-static void pass_on_now(struct hawser_channel *channel, int r) {
-    for (int i = 0; i < SLEEPERS_MAX; i++) {
-        if (load_seq_cst(&channel->receiving.sleepers[i]) == 0) /* pairs with half_sleeper_add */
-            continue;
-        if (r < 0 || channel->transport->ready(channel->link) != 0)
-            half_wake(&channel->receiving);
-        return;
-    }
-}
-
+/* One read may have brought more than one message, or the end, which concerns all; but of the others who sleep, those that the
+ * descriptor woke have found it empty and sleep again. */
 static inline void pass_on(struct hawser_channel *channel, int r) {
-    if (__builtin_expect(channel->link->options.threads == HAWSER_THREADS_MANY, 0) && r != -EAGAIN)
-        pass_on_now(channel, r);
+    if (__builtin_expect(!channel_many(channel), 1) || r == -EAGAIN)
+        return;
+    if (r < 0)
+        half_wake(&channel->receiving);
+    else
+        channel_pass_on(channel);
 }
 
 static inline int receive_try(struct hawser_channel *channel, const struct incoming *in, int64_t timeout, const uint64_t *before,
                               size_t *ret_size) {
     half_lock(channel, &channel->receiving);
-    disarm(channel);
+    channel_disarm_own(channel);
     be_patient(channel, timeout);
     int r = channel->transport->recv(channel->link, in->buffer, in->capacity, in->fds, ret_size);
     channel->link->patient = false; /* if it was not needed: a call that does not wait must not find it */
@@ -531,7 +519,7 @@ HAWSER_PUBLIC int hawser_recv_fds(hawser_channel *channel, void *buffer, size_t 
 
 static int take_try(struct hawser_channel *channel, hawser_message *messages, size_t n, size_t *ret_taken) {
     half_lock(channel, &channel->receiving);
-    disarm(channel);
+    channel_disarm_own(channel);
     int r = channel->transport->take(channel->link, messages, n, ret_taken);
     if (r == 0) {
         uint64_t bytes = 0;

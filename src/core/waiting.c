@@ -39,6 +39,18 @@ void half_wake(struct half *half) {
     }
 }
 
+static bool half_sleeps(struct half *half) {
+    bool sleeps = load_seq_cst(&half->bell) > 0; /* pairs with arm in epoll.c */
+    for (int i = 0; i < SLEEPERS_MAX; i++)
+        sleeps |= load_seq_cst(&half->sleepers[i]) > 0; /* pairs with half_sleeper_add */
+    return sleeps;
+}
+
+void channel_pass_on(struct hawser_channel *channel) {
+    if (half_sleeps(&channel->receiving) && channel->transport->ready(channel->link) != 0)
+        half_wake(&channel->receiving);
+}
+
 /* [kick] */
 void channel_kick_all(struct hawser_channel *channel, uint32_t news) {
     store_relaxed(&channel->kicked, news);

@@ -6,6 +6,7 @@
 #include "suite.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -360,6 +361,38 @@ static void armed_sends(struct cell *cell) {
     hawser_close(armed);
 }
 
+static void *try_thread(void *channel) {
+    char message[10];
+    size_t size;
+    EXPECT(hawser_recv(channel, message, sizeof message, HAWSER_NOW, &size), -EAGAIN);
+    return NULL;
+}
+
+/* Another thread tries to receive while one sleeps on the descriptor: who sleeps hears of what comes later all the same. */
+static void armed_tried(struct cell *cell) {
+    hawser_channel *sender, *armed;
+    char message[10];
+    size_t size;
+    int fd;
+    ends_open(cell, "", &sender, &armed);
+    EXPECT(hawser_fd(armed, &fd), 0);
+    for (uint64_t i = 0; i < 3; i++) {
+        pthread_t thread;
+        while (EXPECT_EITHER(hawser_arm(armed), 0, 1) == 1)
+            EXPECT(hawser_recv(armed, message, sizeof message, HAWSER_NOW, &size), -EAGAIN);
+        CHECK(pthread_create(&thread, NULL, try_thread, armed) == 0);
+        pthread_join(thread, NULL);
+        send_one(sender, i, 10);
+        CHECK(readable(fd, 5000) == 1);
+        while (EXPECT_EITHER(hawser_recv(armed, message, sizeof message, HAWSER_NOW, &size), 0, -EAGAIN) < 0)
+            if (EXPECT_EITHER(hawser_arm(armed), 0, 1) == 0)
+                CHECK(readable(fd, 5000) == 1);
+        check_bytes(message, size, i, 10);
+    }
+    hawser_close(sender);
+    hawser_close(armed);
+}
+
 /* Who sleeps on the descriptor is interrupted, too. */
 static void armed_interrupt(struct cell *cell) {
     hawser_channel *sender, *receiver;
@@ -421,6 +454,7 @@ const struct promise poll_promises[] = {
     { "epoll_edge", epoll_edge, 0, PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "quiet", quiet, 0, PLAIN | LADDER, false, 0 },
     { "armed_sends", armed_sends, FIFO, PLAIN | LADDER | MANY, false, 0 },
+    { "armed_tried", armed_tried, 0, MANY, false, 0 },
     { "armed_interrupt", armed_interrupt, 0, PLAIN | LADDER | MANY, false, 0 },
     { "listener_epoll", listener_epoll, 0, PLAIN, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },

@@ -349,6 +349,50 @@ static void late_asker(struct cell *cell) {
     hawser_close(receiver);
 }
 
+static int held_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask) {
+    if (held && !timeout) {
+        held = false;
+        sem_post(&tried);
+        sem_wait(&go);
+    }
+    return sys_table_real.ppoll(fds, n, timeout, mask);
+}
+
+static void *late_poll(void *channel) {
+    hawser_poll_item item = { .channel = channel, .events = HAWSER_IN };
+    held = true;
+    EXPECT(hawser_poll(&item, 1, HAWSER_FOREVER), 1);
+    return NULL;
+}
+
+/* The message that one thread is about to sleep for is read by the poll of another, which does not receive it; or by its arm. */
+static void late_poller(struct cell *cell) {
+    hawser_channel *sender, *receiver;
+    hawser_poll_item item;
+    pthread_t late;
+    int fd;
+    ends_open(cell, "", &sender, &receiver);
+    EXPECT(hawser_fd(receiver, &fd), 0);
+    item = (hawser_poll_item){ .channel = receiver, .events = HAWSER_IN };
+    sem_init(&tried, 0, 0);
+    sem_init(&go, 0, 0);
+    sys_table.ppoll = held_ppoll;
+    for (uint64_t i = 0; i < 2; i++) {
+        CHECK(pthread_create(&late, NULL, late_poll, receiver) == 0);
+        sem_wait(&tried);
+        send_one(sender, i, 10);
+        if (i == 0)
+            EXPECT(hawser_poll(&item, 1, 5 * SECOND), 1);
+        while (i == 1 && EXPECT_EITHER(hawser_arm(receiver), 0, 1) == 0)
+            nap(MS);
+        sem_post(&go);
+        pthread_join(late, NULL);
+        recv_one(receiver, i, 10);
+    }
+    hawser_close(sender);
+    hawser_close(receiver);
+}
+
 enum { LATE_SMALL = 100, LATE_LARGE = 60000 };
 
 static void *late_small(void *channel) {
@@ -439,6 +483,7 @@ const struct promise threads_promises[] = {
     { "halves", halves, FIFO, PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "left_behind", left_behind, FIFO, PLAIN | LADDER | MANY, false, 0 },
     { "late_asker", late_asker, FIFO, MANY, false, 5 },
+    { "late_poller", late_poller, 0, MANY, false, 5 },
     { "late_sender", late_sender, (unsigned)~SHM, MANY, false, 5 },
     { "discarded", discarded, (unsigned)~SHM, MANY, false, 5 },
     { "acceptors", acceptors, 0, PLAIN, false, 0 },
