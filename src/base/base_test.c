@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,6 +64,37 @@ static void test_a_forked_child_is_another_process(void **state) {
         _exit(process_self() == self || process_self() == 0);
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* Forks the first process of a new pid namespace. In the parent returns its exit status, or 99: namespaces are not allowed. */
+static int first_in_namespace(int (*run)(uint32_t parents), uint32_t parents) {
+    int status = 0;
+    pid_t child = fork_child();
+    if (child == 0) {
+        if (unshare(CLONE_NEWPID) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0)
+            _exit(99);
+        pid_t first = fork();
+        if (first == 0)
+            _exit(run(parents));
+        waitpid(first, &status, 0);
+        _exit(WEXITSTATUS(status));
+    }
+    waitpid(child, &status, 0);
+    return WEXITSTATUS(status);
+}
+
+static int like_its_parent(uint32_t parents) { return getpid() != 1 || process_self() == parents; }
+
+static int has_a_child(uint32_t parents) {
+    return like_its_parent(parents) ? 1 : first_in_namespace(like_its_parent, process_self());
+}
+
+static void test_a_child_with_its_parents_pid_is_another_process(void **state) {
+    (void)state;
+    int status = first_in_namespace(has_a_child, process_self());
+    if (status == 99)
+        skip();
     assert_int_equal(status, 0);
 }
 
@@ -182,6 +214,7 @@ int main(void) {
         cmocka_unit_test(test_sentences),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_a_forked_child_is_another_process),
+        cmocka_unit_test(test_a_child_with_its_parents_pid_is_another_process),
         cmocka_unit_test(test_who_can_run_at_once),
         cmocka_unit_test(test_the_lock_excludes),
         cmocka_unit_test(test_calls_are_counted_and_replaceable),
