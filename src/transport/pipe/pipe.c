@@ -79,9 +79,23 @@ static int check_end(int fd, int access) {
     return sys_fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
+/* Whoever handed the end over may hold the same description, and could make it wait again. So we open our own, where that
+ * can be: the pipe of another user, whom this one has said to trust, stays as it is. */
+static void open_again(int *fd, int access) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", *fd);
+    int own = sys_openat(AT_FDCWD, path, access | O_NONBLOCK | O_CLOEXEC, 0);
+    if (own < 0)
+        return;
+    sys_close(*fd);
+    *fd = own;
+}
+
 static int take_ends(struct stream *stream, struct offer *offer, unsigned first) {
     if (check_end(offer->fds[first], O_RDONLY) < 0 || check_end(offer->fds[first + 1], O_WRONLY) < 0)
         return error_set(-EPROTO, "pipe: the descriptors handed over are not a pipe to read and a pipe to write");
+    open_again(&offer->fds[first], O_RDONLY);
+    open_again(&offer->fds[first + 1], O_WRONLY);
     stream->read_fd = steal_fd(&offer->fds[first]);
     stream->write_fd = steal_fd(&offer->fds[first + 1]);
     return 0;
@@ -110,12 +124,13 @@ static int pipe_unpack(const struct options *options, struct offer *offer, struc
     int r = pipe_create(options, LINK_PAIR, &link);
     if (r < 0)
         return r;
-    r = take_ends(&pipe_of(link)->stream, offer, 1);
+    r = peer_adopt(&link->peer, &offer->fds[0]);
+    if (r == 0)
+        r = take_ends(&pipe_of(link)->stream, offer, 1);
     if (r < 0) {
         stream_close(link, false);
         return r;
     }
-    link->peer.socket = steal_fd(&offer->fds[0]);
     *ret_link = link;
     return 0;
 }

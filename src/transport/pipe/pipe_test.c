@@ -6,6 +6,7 @@
 #include "base/fork_test.h"
 #include "base/memory.h"
 #include "base/sys.h"
+#include "core/packet.h"
 #include "core/pipe_io.h"
 #include "transport/pipe/pipe.h"
 
@@ -244,6 +245,53 @@ static void test_travel(void **state) {
     hawser_close(a);
 }
 
+/* Who made a pipe, or packed its ends, may hold the same descriptions still, and make them wait. */
+static void test_ends_that_others_make_wait(void **state) {
+    (void)state;
+    hawser_channel *a, *b;
+    struct packet packet;
+    static char bytes[1 << 20];
+    size_t size;
+    int fd;
+    assert_int_equal(hawser_pair("pipe://", NULL, &a, &b), 0);
+    assert_int_equal(hawser_export(b, &fd), 0);
+    assert_int_equal(packet_receive(fd, true, &packet), 0);
+    hawser_close(b);
+    assert_int_equal(hawser_adopt(fd, NULL, &b), 0);
+    for (unsigned i = 0; i < packet.n_fds; i++)
+        assert_int_equal(fcntl(packet.fds[i], F_SETFL, 0), 0);
+    alarm(10); /* it would wait for ever */
+    assert_int_equal(hawser_recv(b, bytes, sizeof bytes, HAWSER_NOW, &size), -EAGAIN);
+    assert_int_equal(hawser_send(b, bytes, sizeof bytes, HAWSER_NOW), 0);
+    assert_int_equal(hawser_send(b, "", 0, HAWSER_NOW), -EAGAIN);
+    alarm(0);
+    packet_close(&packet);
+    hawser_close(a);
+    hawser_close(b);
+}
+
+static void test_only_a_rendezvous_socket_is_adopted(void **state) {
+    (void)state;
+    hawser_channel *a, *b;
+    struct packet packet;
+    int fd, carriers[2];
+    assert_int_equal(hawser_pair("pipe://", NULL, &a, &b), 0);
+    assert_int_equal(hawser_export(b, &fd), 0);
+    assert_int_equal(packet_receive(fd, true, &packet), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, carriers), 0);
+    close(packet.fds[0]);
+    packet.fds[0] = open("/dev/null", O_RDWR);
+    assert_int_equal(packet_send(carriers[0], &packet.note, packet.data, packet.size, NULL, 0, packet.fds, packet.n_fds), 0);
+    hawser_channel *adopted;
+    assert_int_equal(hawser_adopt(carriers[1], NULL, &adopted), -EPROTO);
+    packet_close(&packet);
+    close(carriers[0]);
+    close(carriers[1]);
+    close(fd);
+    hawser_close(a);
+    hawser_close(b);
+}
+
 /* Two threads a side, both directions at once, larger than the pipe holds. */
 struct run {
     hawser_channel *channel;
@@ -299,6 +347,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_sigpipe), cmocka_unit_test(test_both_flush), cmocka_unit_test(test_never_waits),
         cmocka_unit_test(test_outlived),   cmocka_unit_test(test_offers),     cmocka_unit_test(test_travel),
+        cmocka_unit_test(test_ends_that_others_make_wait),
+        cmocka_unit_test(test_only_a_rendezvous_socket_is_adopted),
         cmocka_unit_test(test_four_threads),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
