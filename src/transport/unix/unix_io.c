@@ -70,7 +70,7 @@ static ssize_t peek_fds(struct unix_link *link) {
     got = wire_read_result(got);
     if (got <= 0)
         return got;
-    unsigned n = collect(link, &message);
+    unsigned n = collect(link, &message), arrived = n;
     link->n_held += n;
     if (n <= UNIX_FDS && !(message.msg_flags & MSG_CTRUNC)) {
         link->expects_fds = false;
@@ -78,14 +78,14 @@ static ssize_t peek_fds(struct unix_link *link) {
     }
     link->n_held -= n;
     close_all(link->held + link->n_held, &n);
-    if (n <= UNIX_FDS && link->stream.receiving.drops_fds) {
+    if (arrived > UNIX_FDS) /* whether or not all of them found room: more will never be free */
+        return link_break(&link->stream.link, "it sends more than %u descriptors at once", UNIX_FDS);
+    if (link->stream.receiving.drops_fds) {
         link->dropped = true;
         link->expects_fds = false;
         return 1;
     }
-    if (message.msg_flags & MSG_CTRUNC)
-        return error_note(-EMFILE, "the message carries descriptors and too few are free: raise RLIMIT_NOFILE; the message stays");
-    return link_break(&link->stream.link, "it sends more than %u descriptors at once", UNIX_FDS);
+    return error_note(-EMFILE, "the message carries descriptors and too few are free: raise RLIMIT_NOFILE; the message stays");
 }
 
 static ssize_t unix_read(struct stream *stream, const struct iovec *vector, int n) {

@@ -278,6 +278,13 @@ static void test_descriptors_wait_in_the_outbox(void **state) {
 
 /* ---- Liars ---- */
 
+static void first_message(struct ends *ends) {
+    char byte;
+    size_t size;
+    assert_int_equal(hawser_send(ends->a, "x", 1, PATIENCE), 0);
+    assert_int_equal(hawser_recv(ends->b, &byte, 1, PATIENCE, &size), 0);
+}
+
 static void test_a_frame_without_its_descriptors(void **state) {
     (void)state;
     static const char frame[] = "\2\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\1x"; /* one descriptor, announced without a barrier */
@@ -289,6 +296,31 @@ static void test_a_frame_without_its_descriptors(void **state) {
     assert_int_equal(hawser_recv(ends.b, bytes, sizeof bytes, PATIENCE, &size), 0);
     assert_int_equal(hawser_recv(ends.b, bytes, sizeof bytes, PATIENCE, &size), -EPROTO);
     ends_close(&ends);
+}
+
+static void test_more_descriptors_than_a_message_has(void **state) {
+    (void)state;
+    enum { MOST = 40 };
+    static const char frame[] = "\2\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\1x";
+    for (unsigned n = UNIX_FDS + 1; n <= MOST; n++) {
+        struct ends ends = pair_of("unix://");
+        char bytes[8], space[CMSG_SPACE(MOST * sizeof(int))] = { 0 };
+        int fds[UNIX_FDS], before = count_open();
+        size_t size, arrived;
+        first_message(&ends);
+        for (unsigned part = 0; part < 2; part++) {
+            struct iovec vector = { (void *)(uintptr_t)(frame + part), part == 0 ? 1 : sizeof frame - 2 };
+            struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = space,
+                                      .msg_controllen = (socklen_t)CMSG_SPACE(n * sizeof(int)) };
+            struct cmsghdr header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+                                      .cmsg_len = (socklen_t)CMSG_LEN(n * sizeof(int)) };
+            memcpy(space, &header, sizeof header); /* and n times descriptor 0 */
+            assert_int_equal(sendmsg(inside(ends.a)->stream.write_fd, &message, 0), vector.iov_len);
+        }
+        assert_int_equal(hawser_recv_fds(ends.b, bytes, sizeof bytes, fds, UNIX_FDS, HAWSER_NOW, &size, &arrived), -EPROTO);
+        ends_close(&ends);
+        assert_true(count_open() < before);
+    }
 }
 
 static void test_descriptors_nobody_announced(void **state) {
@@ -448,6 +480,7 @@ int main(void) {
         cmocka_unit_test(test_descriptors_wait_in_the_outbox),
         cmocka_unit_test(test_a_frame_without_its_descriptors),
         cmocka_unit_test(test_descriptors_nobody_announced),
+        cmocka_unit_test(test_more_descriptors_than_a_message_has),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_bad_places),
         cmocka_unit_test(test_pair_learns_its_peer),
