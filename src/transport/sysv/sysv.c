@@ -63,11 +63,16 @@ static void set_full(struct sysv_link *sysv, bool full, uint32_t received) {
     store_relaxed(&sysv->full, full);
 }
 
-/* Found no room. What the peer has taken is looked at before a last try, so that whatever it takes after that is noticed. */
+/* Found no room. What the peer has taken is looked at before a last try, so that whatever it takes after that is noticed. Where
+ * that is all, no room will come of it: then the kernel refused for a reason of its own, and is asked again; or the peer, who
+ * may own the queue, made it too small. */
 static ssize_t send_again(struct sysv_link *sysv, size_t size) {
     uint32_t received = bells_received(sysv);
+    bool empty = received == sysv->sent - 1; /* this one is announced already */
     ssize_t r = sysv_queue_send(sysv->out, sysv->sending, size);
-    set_full(sysv, r == -EAGAIN, received);
+    if (r == -EAGAIN && empty && !sysv_queue_has_room(sysv->out, size))
+        r = link_break(&sysv->stream.link, "its queue has no room for a packet of %zu bytes, though it is empty", size);
+    set_full(sysv, r == -EAGAIN && !empty, received);
     return r;
 }
 
@@ -298,7 +303,7 @@ static int sysv_room(struct link *link) {
     if (bells_full(sysv))
         return 0;
     uint32_t received = bells_received(sysv); /* before the look */
-    bool full = !sysv_queue_has_room(sysv->out, first_packet(sysv));
+    bool full = received != sysv->sent && !sysv_queue_has_room(sysv->out, first_packet(sysv)); /* else a send will tell */
     set_full(sysv, full, received);
     return !full;
 }

@@ -6,8 +6,8 @@
 #include "base/fork_test.h"
 #include "base/error.h"
 #include "base/sys.h"
-#include "core/stream.h"
-#include "transport/sysv/record.h"
+#include "core/channel.h"
+#include "transport/sysv/sysv.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -396,6 +396,39 @@ static void test_queue_removed_under_us(void **state) {
     assert_nothing_left(key);
 }
 
+static unsigned refusals;
+
+static int refuse_msgsnd(int queue, const void *message, size_t size, int flags) {
+    return refusals > 0 && refusals-- ? -EAGAIN : sys_table_real.msgsnd(queue, message, size, flags);
+}
+
+/* What does not fit into an empty queue waits for nobody: a refusal for nothing is tried again, a queue that was made too small
+ * for any packet is the peer's breach. */
+static void test_no_room_in_an_empty_queue(void **state) {
+    hawser_channel *a, *b;
+    struct msqid_ds status;
+    size_t size;
+    char byte;
+    (void)state;
+    assert_int_equal(hawser_pair("sysv://?packet=64", NULL, &a, &b), 0);
+    int queue = sysv_of(a->link)->out;
+    for (unsigned i = 0; i < 2; i++) { /* with the other end unused, and used */
+        refusals = 6;
+        sys_table.msgsnd = refuse_msgsnd;
+        assert_int_equal(hawser_send(a, "x", 1, LONG_NS / 4), 0);
+        sys_table = sys_table_real;
+        assert_int_equal(hawser_recv(b, &byte, 1, LONG_NS, &size), 0);
+    }
+    assert_int_equal(msgctl(queue, IPC_STAT, &status), 0);
+    status.msg_qbytes = 4;
+    assert_int_equal(msgctl(queue, IPC_SET, &status), 0);
+    hawser_poll_item item = { .channel = a, .events = HAWSER_OUT };
+    assert_int_equal(hawser_poll(&item, 1, LONG_NS / 4), 1);
+    assert_int_equal(hawser_send(a, "x", 1, LONG_NS / 4), -EPROTO);
+    hawser_close(a);
+    hawser_close(b);
+}
+
 static void assert_refused(struct link *link, const struct offer *good, unsigned offset, uint32_t word, const char *why) {
     struct offer bad = *good;
     memcpy(bad.data + offset, &word, sizeof word);
@@ -504,6 +537,7 @@ int main(void) {
         cmocka_unit_test(test_both_halves_sleep),
         cmocka_unit_test(test_export),
         cmocka_unit_test(test_queue_removed_under_us),
+        cmocka_unit_test(test_no_room_in_an_empty_queue),
         cmocka_unit_test(test_hostile_hellos),
         cmocka_unit_test(test_other_user),
     };
