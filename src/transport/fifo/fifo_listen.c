@@ -21,6 +21,44 @@
 
 #define FLAGS (O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)
 
+/* ---- Whose the name is ---- */
+
+static int look_at(const char *path, struct stat *ret_status) {
+    int r = sys_fstatat(AT_FDCWD, path, ret_status, AT_SYMLINK_NOFOLLOW);
+    return r < 0 && r != -ENOENT ? error_set(r, "cannot look at \"%s\": %s", path, error_text(r)) : r;
+}
+
+/* Does somebody read there? 0: no. A listener may be putting a fresh FIFO there at this very moment: who is dead stays the same. */
+static int probe(const char *path) {
+    struct stat before, after;
+    for (;;) {
+        int r = look_at(path, &before);
+        if (r < 0)
+            return r == -ENOENT ? 0 : r;
+        if (!S_ISFIFO(before.st_mode))
+            return error_set(-EADDRINUSE, "\"%s\" is taken: it is no FIFO; remove it or choose another name", path);
+        cleanup_fd fd = sys_openat(AT_FDCWD, path, O_WRONLY | FLAGS, 0);
+        if (fd >= 0)
+            return error_set(-EADDRINUSE, "\"%s\" is taken: somebody reads there", path);
+        if (fd != -ENXIO && fd != -ENOENT)
+            return error_set(fd, "cannot ask whether somebody reads at \"%s\": %s", path, error_text(fd));
+        r = look_at(path, &after);
+        if (r == 0 && before.st_ino == after.st_ino && before.st_dev == after.st_dev)
+            return 0;
+    }
+}
+
+/* Once taken the name may be a successor's, if somebody removed it, or if for want of a descriptor nobody read there. */
+static int check_name(const struct name *name) {
+    struct stat status;
+    int r = name->taken ? look_at(name->path, &status) : -ENOENT;
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return status.st_dev == name->device && status.st_ino == name->inode ? 0 : probe(name->path);
+}
+
+/* ---- Taking the name ---- */
+
 /* What the fresh FIFO is called until it takes the name: beside it, and always the same, so that the next taker of the name
  * also takes what a killed one left. */
 static void temporary_path(const char *path, char *ret_path, size_t capacity) {
@@ -65,7 +103,10 @@ static int put_in_place(struct hawser_listener *listener) {
     struct name name = listener->name;
     cleanup_fd hold = -1;
     temporary_path(name.path, temporary, sizeof temporary);
-    int r = make(&listener->options, temporary, &name, &hold);
+    int r = check_name(&name);
+    if (r < 0)
+        return r;
+    r = make(&listener->options, temporary, &name, &hold);
     if (r >= 0)
         r = sys_renameat(AT_FDCWD, temporary, AT_FDCWD, name.path);
     if (r < 0) {
@@ -77,33 +118,6 @@ static int put_in_place(struct hawser_listener *listener) {
     let_go(listener);
     listener->fd = steal_fd(&hold);
     return 0;
-}
-
-/* ---- Taking the name ---- */
-
-static int look_at(const char *path, struct stat *ret_status) {
-    int r = sys_fstatat(AT_FDCWD, path, ret_status, AT_SYMLINK_NOFOLLOW);
-    return r < 0 && r != -ENOENT ? error_set(r, "cannot look at \"%s\": %s", path, error_text(r)) : r;
-}
-
-/* Does somebody read there? 0: no. A listener may be putting a fresh FIFO there at this very moment: who is dead stays the same. */
-static int probe(const char *path) {
-    struct stat before, after;
-    for (;;) {
-        int r = look_at(path, &before);
-        if (r < 0)
-            return r == -ENOENT ? 0 : r;
-        if (!S_ISFIFO(before.st_mode))
-            return error_set(-EADDRINUSE, "\"%s\" is taken: it is no FIFO; remove it or choose another name", path);
-        cleanup_fd fd = sys_openat(AT_FDCWD, path, O_WRONLY | FLAGS, 0);
-        if (fd >= 0)
-            return error_set(-EADDRINUSE, "\"%s\" is taken: somebody reads there", path);
-        if (fd != -ENXIO && fd != -ENOENT)
-            return error_set(fd, "cannot ask whether somebody reads at \"%s\": %s", path, error_text(fd));
-        r = look_at(path, &after);
-        if (r == 0 && before.st_ino == after.st_ino && before.st_dev == after.st_dev)
-            return 0;
-    }
 }
 
 static int check_policy(const struct options *options) {

@@ -122,6 +122,34 @@ static void test_turns(void **state) {
     hawser_listener_close(listener);
 }
 
+/* Somebody removed the name while a writer had its FIFO open, and another listener took it. */
+static void test_a_successors_name_stays(void **state) {
+    (void)state;
+    hawser_listener *first, *second;
+    hawser_channel *writer, *reader;
+    assert_int_equal(hawser_listen(address, NULL, &first), 0);
+    int fd = open(path, O_WRONLY | O_NONBLOCK);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(hawser_listen(address, NULL, &second), 0);
+    assert_int_equal(write(fd, "x", 1), 1);
+    close(fd);
+    assert_int_equal(hawser_accept(first, HAWSER_NOW, &reader), -EAGAIN);
+    assert_int_equal(hawser_accept(first, HAWSER_NOW, &reader), -EADDRINUSE);
+    assert_int_equal(hawser_connect(address, NULL, SECOND, &writer), 0);
+    assert_int_equal(hawser_accept(second, SECOND, &reader), 0);
+    assert_int_equal(hawser_send(writer, "x", 1, SECOND), 0);
+    expect(reader, "x");
+    hawser_close(writer);
+    hawser_close(reader);
+    hawser_listener_close(second);
+    assert_int_equal(hawser_accept(first, HAWSER_NOW, &reader), -EAGAIN); /* the name is free again */
+    assert_int_equal(hawser_connect(address, NULL, SECOND, &writer), 0);
+    assert_int_equal(hawser_accept(first, SECOND, &reader), 0);
+    hawser_close(writer);
+    hawser_close(reader);
+    hawser_listener_close(first);
+}
+
 static void write_plain(const char *text) {
     int fd = open(path, O_WRONLY | O_NONBLOCK);
     assert_true(fd >= 0);
@@ -251,8 +279,9 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_way),     cmocka_unit_test(test_turns),  cmocka_unit_test(test_garbage),
-        cmocka_unit_test(test_plain_tools), cmocka_unit_test(test_killed), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_one_way), cmocka_unit_test(test_turns),       cmocka_unit_test(test_a_successors_name_stays),
+        cmocka_unit_test(test_garbage), cmocka_unit_test(test_plain_tools), cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
