@@ -362,7 +362,8 @@ int listener_ready(struct hawser_listener *listener) {
         sys_write(listener->wake, &one, sizeof one); /* who sleeps on epoll alone must see it too */
     }
     lock_release(&listener->lock);
-    return !error ? 1 : error == -EAGAIN ? 0 : error;
+    /* Who was turned away for want of something was told; others that are polled are not to suffer for it. */
+    return error == -EAGAIN || short_of_something(error) ? 0 : 1;
 }
 
 /* Failing does no harm: it is made when it is needed. A large ring would keep whoever accepts busy beyond its timeout. */

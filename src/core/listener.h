@@ -57,7 +57,7 @@ void listener_unwatch(struct hawser_listener *listener);
 /* Takes an interrupt: -ECANCELED, with its sentence, or 0. Ask before every step; one that comes later ends the sleep. */
 int listener_interrupted(struct hawser_listener *listener);
 
-/* poll: 1 when a link is ready to be accepted (it is kept for the next accept), 0, or an error. */
+/* poll: 1 when a link is ready to be accepted (it is kept for the next accept), or accept has an error to tell; else 0. */
 int listener_ready(struct hawser_listener *listener);
 
 /* Adds the one descriptor to sleep on; the earliest deadline of a hello comes back, DEADLINE_NEVER if there is none. */

@@ -7,6 +7,8 @@
 
 #include "base/fork_test.h"
 
+#include <hawser/poll.h>
+
 /* ---- Floods ---- */
 
 static void floods_do_not_keep_others_out(void **state) {
@@ -96,6 +98,14 @@ static void without_descriptors_newcomers_are_turned_away(void **state) {
     uint64_t calls = sys_calls_made;
     accept_none(listener, 100000000);
     assert_true(sys_calls_made - calls < 50);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    int late = raw_connect();
+    setrlimit(RLIMIT_NOFILE, &none);
+    hawser_poll_item item = { .listener = listener, .events = HAWSER_IN };
+    assert_int_equal(hawser_poll(&item, 1, HAWSER_NOW), -EAGAIN); /* other items are not to suffer for it */
+    assert_int_equal(packet_receive(late, false, &packet), 0);
+    assert_int_equal(packet.note.value, EMFILE);
+    close(late);
     setrlimit(RLIMIT_NOFILE, &limit);
     while (fillers > 0)
         close(filler[--fillers]);
