@@ -16,7 +16,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define LOCK_PATIENCE_NS INT64_C(2000000000) /* others that can read the directory could hold its lock for ever */
+#define LOCK_PATIENCE_NS INT64_C(2000000000)
 #define NAP_LAST_NS INT64_C(20000000)
 #define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 
@@ -48,10 +48,27 @@ static int socket_new(int type, int *ret_fd) {
 
 /* ---- The directory ---- */
 
-static int directory_lock(int directory, int64_t patience_ns) {
-    int64_t nap_ns = NAME_NAP_NS, deadline = clock_now() + patience_ns;
+/* -EWOULDBLOCK: somebody has it, or had it a moment ago. */
+static int try_lock_file(int directory, int *ret_file) {
+    struct stat status;
+    cleanup_fd file = sys_openat(directory, NAME_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0)
+        return file == -EACCES ? -EWOULDBLOCK : file; /* root's, in our directory */
+    int error = sys_flock(file, LOCK_EX | LOCK_NB);
+    if (error >= 0)
+        error = sys_fstat(file, &status);
+    if (error < 0)
+        return error;
+    if (status.st_nlink == 0)
+        return -EWOULDBLOCK;
+    *ret_file = steal_fd(&file);
+    return 0;
+}
+
+static int directory_lock(struct name_directory *directory, bool readable) {
+    int64_t nap_ns = NAME_NAP_NS, deadline = clock_now() + LOCK_PATIENCE_NS;
     for (;;) {
-        int error = sys_flock(directory, LOCK_EX | LOCK_NB);
+        int error = readable ? try_lock_file(directory->fd, &directory->file) : sys_flock(directory->fd, LOCK_EX | LOCK_NB);
         if (error != -EINTR && error != -EWOULDBLOCK)
             return error;
         if (deadline_passed(deadline))
@@ -60,49 +77,59 @@ static int directory_lock(int directory, int64_t patience_ns) {
     }
 }
 
-static int directory_open(const char *path, int *ret_directory) {
+static int directory_open(const char *path, struct name_directory *ret_directory, struct stat *ret_status) {
     char text[sizeof(((struct name *)0)->path)];
     size_t length = name_directory_length(path);
     memcpy(text, path, length);
     text[length] = 0;
-    int directory = sys_openat(AT_FDCWD, text, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (directory < 0)
-        return error_set(directory, "cannot open the directory \"%s\": %s", text, error_text(directory));
-    *ret_directory = directory;
+    cleanup_fd fd = sys_openat(AT_FDCWD, text, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return error_set(fd, "cannot open the directory \"%s\": %s", text, error_text(fd));
+    int error = sys_fstat(fd, ret_status);
+    if (error < 0)
+        return error_set(error, "cannot look at the directory of \"%s\": %s", path, error_text(error));
+    *ret_directory = (struct name_directory){ .fd = steal_fd(&fd), .file = -1 };
     return 0;
 }
 
+static bool readable(const struct stat *status) { return status->st_mode & (S_IRGRP | S_IROTH); }
+
 /* A directory that another user can write could have its temporary name exchanged before the chmod. */
-static int directory_check(int directory, const char *path) {
-    struct stat status;
-    int error = sys_fstat(directory, &status);
-    if (error < 0)
-        return error_set(error, "cannot look at the directory of \"%s\": %s", path, error_text(error));
-    if (status.st_uid != geteuid() && status.st_uid != 0)
-        return error_set(-EACCES, "the directory of \"%s\" belongs to uid %u, you are uid %u", path, status.st_uid,
+static int directory_check(const struct stat *status, const char *path) {
+    if (status->st_uid != geteuid() && status->st_uid != 0)
+        return error_set(-EACCES, "the directory of \"%s\" belongs to uid %u, you are uid %u", path, status->st_uid,
                          geteuid());
-    if (status.st_mode & (S_IWGRP | S_IWOTH))
+    if (status->st_mode & (S_IWGRP | S_IWOTH))
         return error_set(-EACCES, "the directory of \"%s\" can be written by others than its owner", path);
     return 0;
 }
 
-int name_directory_enter(const char *path, int *ret_directory) {
-    cleanup_fd directory = -1;
-    int error = directory_open(path, &directory);
-    if (!error)
-        error = directory_check(directory, path);
+int name_directory_enter(const char *path, struct name_directory *ret_directory) {
+    struct name_directory directory;
+    struct stat status;
+    int error = directory_open(path, &directory, &status);
     if (error)
         return error;
-    error = directory_lock(directory, LOCK_PATIENCE_NS);
+    error = directory_check(&status, path);
+    if (!error) {
+        error = directory_lock(&directory, readable(&status));
+        if (error < 0)
+            error_set(error, "cannot lock the directory of \"%s\": %s", path, error_text(error));
+    }
     if (error < 0)
-        return error_set(error, "cannot lock the directory of \"%s\": %s", path, error_text(error));
-    *ret_directory = steal_fd(&directory);
-    return 0;
+        sys_close(directory.fd);
+    else
+        *ret_directory = directory;
+    return error < 0 ? error : 0;
 }
 
-void name_directory_leave(int directory) {
-    sys_flock(directory, LOCK_UN); /* closing would not do: a child forked meanwhile holds it too */
-    sys_close(directory);
+void name_directory_leave(struct name_directory *directory) {
+    int locked = directory->file >= 0 ? directory->file : directory->fd;
+    if (directory->file >= 0)
+        sys_unlinkat(directory->fd, NAME_LOCK, 0); /* while it is locked still: who locks it next finds it without a name */
+    sys_flock(locked, LOCK_UN); /* closing would not do: a child forked meanwhile holds it too */
+    cleanup_close(&directory->file);
+    sys_close(directory->fd);
 }
 
 /* ---- Taking ---- */
@@ -180,7 +207,7 @@ static int put_in_place(int fd, int directory, int type, mode_t mode, struct nam
 int name_take_socket(const char *path, int type, mode_t mode, struct name *ret_name, int *ret_fd) {
     static const int on = 1;
     cleanup_fd fd = -1;
-    int directory;
+    struct name_directory directory;
     struct name name = { 0 };
     if (strlen(path) >= sizeof name.path || name_directory_length(path) + sizeof NAME_TEMPORARY >= sizeof name.path)
         return error_set(-ENAMETOOLONG, "the path \"%s\" is over-long", path);
@@ -195,8 +222,8 @@ int name_take_socket(const char *path, int type, mode_t mode, struct name *ret_n
     error = name_directory_enter(path, &directory);
     if (error)
         return error;
-    error = put_in_place(fd, directory, type, mode, &name);
-    name_directory_leave(directory);
+    error = put_in_place(fd, directory.fd, type, mode, &name);
+    name_directory_leave(&directory);
     if (error)
         return error;
     *ret_name = name;
@@ -205,15 +232,15 @@ int name_take_socket(const char *path, int type, mode_t mode, struct name *ret_n
 }
 
 void name_release(struct name *name) {
-    cleanup_fd directory = -1;
+    struct name_directory directory = { .fd = -1, .file = -1 };
     struct stat status;
     if (!name->taken)
         return;
     name->taken = false;
     /* Without the lock too, when there are no descriptors or others hold it: better a rare race than a name left
      * behind. */
-    if (directory_open(name->path, &directory) >= 0)
-        directory_lock(directory, LOCK_PATIENCE_NS);
+    if (directory_open(name->path, &directory, &status) >= 0)
+        directory_lock(&directory, readable(&status));
     for (unsigned tries = 0; tries < 4; tries++) {
         int error = sys_fstatat(AT_FDCWD, name->path, &status, AT_SYMLINK_NOFOLLOW);
         if (error >= 0 && (status.st_dev != name->device || status.st_ino != name->inode))
@@ -223,8 +250,8 @@ void name_release(struct name *name) {
         if (error >= 0 || error == -ENOENT)
             break;
     }
-    if (directory >= 0)
-        sys_flock(directory, LOCK_UN);
+    if (directory.fd >= 0)
+        name_directory_leave(&directory);
 }
 
 /* ---- Connecting ---- */

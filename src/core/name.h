@@ -31,10 +31,18 @@ int name_check_directory(const char *path);
 /* Bytes of path before its last slash (the slash itself for one in the root). */
 size_t name_directory_length(const char *path);
 
+struct name_directory {
+    int fd;   /* locked itself where nobody else can read it, ... */
+    int file; /* ... else this file in it, NAME_LOCK (-1: none): who may read a directory may lock it, and for ever */
+};
+
 /* Opens and locks the directory of a path, which must be one that nobody else can write; whoever changes names in it
  * does so between the two. */
-int name_directory_enter(const char *path, int *ret_directory);
-void name_directory_leave(int directory);
+int name_directory_enter(const char *path, struct name_directory *ret_directory);
+void name_directory_leave(struct name_directory *directory);
+
+/* Has this name only while it is locked; one left by a process that was killed is in nobody's way. */
+#define NAME_LOCK ".hawser-lock"
 
 /* What a name is called while it is being taken, always under the directory's lock. */
 #define NAME_TEMPORARY ".hawser-new"

@@ -193,11 +193,11 @@ static void race(int start, int result, int stop) {
     _exit(0);
 }
 
-static void racers_have_one_winner(void **state) {
-    (void)state;
+static void race_in(mode_t mode) {
     enum { RACERS = 8, ROUNDS = 20 };
     char path[108];
     assert_int_equal(resolve("test://a", path, sizeof path), 0);
+    assert_int_equal(chmod(runtime, mode), 0);
     for (unsigned round = 0; round < ROUNDS; round++) { /* each but the first finds the name of the dead one before */
         int start[2], result[2], stop[2];
         unsigned winners = 0;
@@ -224,6 +224,12 @@ static void racers_have_one_winner(void **state) {
         assert_int_equal(winners, 1);
     }
     assert_int_equal(unlink(path), 0);
+}
+
+static void racers_have_one_winner(void **state) {
+    (void)state;
+    race_in(0700);
+    race_in(0755); /* by another lock */
 }
 
 static int tried[2]; /* a pipe: a byte for each connect that found nobody */
@@ -281,6 +287,51 @@ static void a_held_lock_is_not_waited_for_without_end(void **state) {
     assert_int_equal(take("a", &name, &fd), 0);
     name_release(&name);
     close(fd);
+}
+
+/* A child of another user: locks the directory, tells, and holds on until *ret_hold is closed. */
+static pid_t lock_as_user(uid_t uid, int *ret_hold) {
+    int told[2], hold[2];
+    char byte;
+    assert_true(pipe(told) == 0 && pipe(hold) == 0);
+    pid_t child = fork_child();
+    if (child == 0) {
+        close(hold[1]);
+        int directory = setgid(uid) || setuid(uid) ? -1 : open(runtime, O_RDONLY | O_DIRECTORY);
+        if (directory < 0 || flock(directory, LOCK_EX) || write(told[1], "x", 1) != 1)
+            _exit(1);
+        _exit((int)read(hold[0], &byte, 1));
+    }
+    close(told[1]);
+    close(hold[0]);
+    assert_int_equal(read(told[0], &byte, 1), 1);
+    close(told[0]);
+    *ret_hold = hold[1];
+    return child;
+}
+
+static void who_may_read_a_directory_keeps_nobody_out(void **state) {
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    struct name name, second;
+    char path[108];
+    int fd, hold;
+    assert_int_equal(chmod(root, 0755), 0);
+    assert_int_equal(resolve("test://a", path, sizeof path), 0);
+    assert_int_equal(chmod(runtime, 0755), 0);
+    pid_t child = lock_as_user(1001, &hold);
+    snprintf(path, sizeof path, "%s/" NAME_LOCK, runtime);
+    close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)); /* of one that was killed */
+    assert_int_equal(take("a", &name, &fd), 0);
+    assert_int_equal(take("a", &second, &fd), -EADDRINUSE);
+    int64_t began = clock_now();
+    name_release(&name);
+    assert_true(clock_now() - began < INT64_C(1000000000));
+    close(fd);
+    assert_int_equal(access(path, F_OK), -1);
+    close(hold);
+    assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
 /* Really another uid: a child that gives its rights up. Exits with the error. */
@@ -348,6 +399,7 @@ int main(void) {
         T(waits_for_a_listener),
         T(a_held_lock_is_not_waited_for_without_end),
         T(other_users_meet_modes),
+        T(who_may_read_a_directory_keeps_nobody_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,7 +128,7 @@ static int check_policy(const struct options *options) {
 }
 
 int fifo_listen(struct hawser_listener *listener) {
-    int directory;
+    struct name_directory directory;
     int r = check_policy(&listener->options);
     if (r == 0)
         r = fifo_path(&listener->address, listener->name.path, sizeof listener->name.path);
@@ -139,7 +139,7 @@ int fifo_listen(struct hawser_listener *listener) {
     r = probe(listener->name.path);
     if (r == 0)
         r = put_in_place(listener);
-    name_directory_leave(directory);
+    name_directory_leave(&directory);
     return r;
 }
 
