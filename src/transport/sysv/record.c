@@ -159,10 +159,13 @@ int record_make(struct record *ret_record, int ret_queues[2]) {
     return error_set(-EEXIST, "make a System V queue: %d random keys were all taken", KEYS_TRIED);
 }
 
-static bool same_file(int fd, const char *path) {
+/* Does the path name this file? 1; 0: another; negative: none, or it cannot be known. */
+static int names_file(const char *path, int fd) {
     struct stat ours, named;
-    return sys_fstat(fd, &ours) == 0 && sys_fstatat(AT_FDCWD, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-           ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+    int r = sys_fstatat(AT_FDCWD, path, &named, AT_SYMLINK_NOFOLLOW);
+    if (r == 0)
+        r = sys_fstat(fd, &ours);
+    return r < 0 ? r : ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
 }
 
 int record_adopt(uint32_t key, int *fd, struct record *ret_record) {
@@ -178,7 +181,11 @@ int record_adopt(uint32_t key, int *fd, struct record *ret_record) {
     struct record fresh = { .key = key };
     if (directory_path(directory, sizeof directory) == 0) {
         int length = snprintf(fresh.path, sizeof fresh.path, "%s/%08x", directory, key);
-        if (length < 0 || (size_t)length >= sizeof fresh.path || !same_file(*fd, fresh.path))
+        bool fits = length >= 0 && (size_t)length < sizeof fresh.path;
+        r = fits ? names_file(fresh.path, *fd) : -ENAMETOOLONG;
+        if (r == 0)
+            return error_set(-EPROTO, "the peer's System V key %08x is another channel's", key);
+        if (r < 0)
             fresh.path[0] = '\0';
     }
     fresh.fd = steal_fd(fd);
@@ -195,7 +202,7 @@ void record_forget(struct record *record) {
 void record_remove(struct record *record, const int queues[2]) {
     bool first = remove_queue(queues[0]), second = remove_queue(queues[1]);
     /* While there may be a queue there is a record: the next open tries again. */
-    if (first && second && record->path[0] && same_file(record->fd, record->path))
+    if (first && second && record->path[0] && names_file(record->path, record->fd) == 1)
         unlink_again(AT_FDCWD, record->path);
     record_forget(record);
 }

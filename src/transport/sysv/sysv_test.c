@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/sys.h"
 #include "core/channel.h"
+#include "core/packet.h"
 #include "transport/sysv/sysv.h"
 
 #include <dirent.h>
@@ -379,6 +380,34 @@ static void test_export(void **state) {
     assert_nothing_left(key);
 }
 
+/* An exported end that somebody made up names the queues of another channel of ours, with a record that is not theirs. */
+static void test_adopting_anothers_queues(void **state) {
+    hawser_channel *a, *b, *c, *d, *adopted;
+    struct packet packet;
+    int fd, carriers[2];
+    (void)state;
+    assert_int_equal(hawser_pair("sysv://", NULL, &a, &b), 0);
+    assert_int_equal(hawser_pair("sysv://", NULL, &c, &d), 0);
+    assert_int_equal(hawser_export(d, &fd), 0);
+    assert_int_equal(packet_receive(fd, true, &packet), 0);
+    const struct sysv_link *victim = sysv_of(b->link);
+    uint32_t named[] = { victim->record.key, (uint32_t)victim->in, (uint32_t)victim->out };
+    memcpy(packet.data + 8 + 4, named, sizeof named); /* behind the scheme and the magic */
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, carriers), 0);
+    assert_int_equal(packet_send(carriers[0], &packet.note, packet.data, packet.size, NULL, 0, packet.fds, packet.n_fds), 0);
+    assert_int_equal(hawser_adopt(carriers[1], NULL, &adopted), -EPROTO);
+    packet_close(&packet);
+    close(carriers[0]);
+    close(carriers[1]);
+    close(fd);
+    hawser_close(a);
+    hawser_close(b);
+    hawser_close(c);
+    hawser_close(d);
+    uint32_t key;
+    assert_int_equal(records(&key), 0);
+}
+
 static void test_queue_removed_under_us(void **state) {
     hawser_channel *a, *b;
     size_t size;
@@ -536,6 +565,7 @@ int main(void) {
         cmocka_unit_test(test_sleepers_are_rung),
         cmocka_unit_test(test_both_halves_sleep),
         cmocka_unit_test(test_export),
+        cmocka_unit_test(test_adopting_anothers_queues),
         cmocka_unit_test(test_queue_removed_under_us),
         cmocka_unit_test(test_no_room_in_an_empty_queue),
         cmocka_unit_test(test_hostile_hellos),
