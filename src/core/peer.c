@@ -44,6 +44,8 @@ void peer_know(struct peer *peer, pid_t pid, uid_t uid, gid_t gid) {
     peer->uid = uid;
     peer->gid = gid;
     int pidfd = pid > 0 ? sys_pidfd_open(pid, 0) : -1;
+    if (pidfd == -ESRCH) /* it has died since, and a child may hold the socket: readable, as its pidfd would be */
+        pidfd = sys_eventfd(1, EFD_CLOEXEC);
     peer->pidfd = pidfd >= 0 ? pidfd : -1;
     store_release(&peer->known, 1); /* pairs with peer_pidfd and the readers of pid, uid and gid */
 }

@@ -63,7 +63,7 @@ void peer_init(struct peer *peer);
 void peer_deinit(struct peer *peer); /* closes what it holds */
 
 /* Fills in who it is from credentials the kernel vouched for, and opens the pidfd (-1 where that fails, as for a pid of
- * another namespace: the socket alone then tells). */
+ * another namespace: the socket alone then tells; where it has died since, a descriptor that is readable just so). */
 void peer_know(struct peer *peer, pid_t pid, uid_t uid, gid_t gid);
 
 /* -1: not known yet; the other half may just be filling it in. */

@@ -198,6 +198,31 @@ static void pairs_meet_at_first_use(void **state) {
 
 /* ---- Refusing ---- */
 
+/* Whoever said hello was dead, and buried, before it was heard, and its child holds the socket. */
+static void the_dead_are_known_though_they_died_early(void **state) {
+    (void)state;
+    hawser_channel *a, *b;
+    int hold[2];
+    char byte;
+    assert_int_equal(hawser_pair("test://", NULL, &a, &b), 0);
+    assert_int_equal(pipe2(hold, O_CLOEXEC), 0);
+    pid_t child = fork_child();
+    if (child == 0) {
+        close(hold[1]);
+        if (rendezvous_begin(b->link) || fork() == 0)
+            _exit((int)read(hold[0], &byte, 1));
+        raise(SIGKILL);
+    }
+    close(hold[0]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    hawser_close(b);
+    peer_look(a->link); /* the hello */
+    assert_int_equal(a->link->peer.known, 1);
+    assert_int_equal(peer_look(a->link), 1);
+    close(hold[1]);
+    hawser_close(a);
+}
+
 static void hellos_are_checked(void **state) {
     (void)state;
     hawser_listener *listener = listen_at("test://a");
@@ -480,6 +505,7 @@ int main(void) {
         T(descriptors_of_notes_are_dropped),
         T(descriptors_of_empty_packets_are_closed),
         T(pairs_meet_at_first_use),
+        T(the_dead_are_known_though_they_died_early),
         T(hellos_are_checked),
         T(unknown_features_are_ignored),
         T(another_mechanism_is_refused),
