@@ -66,6 +66,9 @@ static bool parse_option(struct arguments *arguments, int letter, const char *va
         return parse_number(value, count_units, UINT64_MAX - 1, &arguments->count);
     case 't':
         return parse_time(value, &arguments->timeout);
+    case 'R':
+        arguments->records = true;
+        return true;
     case 'l':
         arguments->lines = true;
         return true;
@@ -94,7 +97,7 @@ static int wrong_value(const struct arguments *arguments, const struct option *o
 static const struct option long_options[] = {
     { "size", required_argument, NULL, 's' },    { "lines", no_argument, NULL, 'l' },  { "count", required_argument, NULL, 'n' },
     { "listen", no_argument, NULL, 'r' },        { "connect", no_argument, NULL, 'c' }, { "timeout", required_argument, NULL, 't' },
-    { "help", no_argument, NULL, 'h' },          { NULL, 0, NULL, 0 },
+    { "records", no_argument, NULL, 'R' },       { "help", no_argument, NULL, 'h' },    { NULL, 0, NULL, 0 },
 };
 
 static const struct option *find_option(int letter) {

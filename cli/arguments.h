@@ -2,7 +2,7 @@
  * Copyright (c) 2026 The hawser authors */
 #pragma once
 
-/* What send, recv and echo are told on the command line, and how they open their channel. */
+/* What send, recv, echo and inspect are told on the command line, and how they open their channel. */
 
 #include "verbs.h"
 
@@ -17,12 +17,13 @@ struct arguments {
     uint64_t count;   /* recv: messages to receive; UINT64_MAX: all */
     int64_t timeout;  /* to wait for the other side, ns */
     bool lines;
+    bool records; /* inspect: show each record */
     bool listen;
 };
 
 /* The options a verb understands, and its --help. */
 struct usage {
-    const char *options; /* letters: s --size, l --lines, n --count, r the roles --listen and --connect, t --timeout */
+    const char *options; /* letters: s --size, l --lines, n --count, r the roles --listen and --connect, t --timeout, R --records */
     const char *help;
     bool listens; /* unless told otherwise */
     bool has_file;

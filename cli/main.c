@@ -18,6 +18,7 @@ static const struct verb {
     { "send", verb_send, "send a file or standard input, as messages" },
     { "recv", verb_recv, "receive messages to standard output" },
     { "echo", verb_echo, "send everything back, to many peers at once" },
+    { "inspect", verb_inspect, "show what lies in the shared memory of a listener's links" },
     { "bench", verb_bench, "measure every mechanism on this machine, beside bare system calls" },
 };
 

@@ -14,4 +14,5 @@ enum exit_code {
 int verb_send(int argc, char **argv);
 int verb_recv(int argc, char **argv);
 int verb_echo(int argc, char **argv);
+int verb_inspect(int argc, char **argv);
 int verb_bench(int argc, char **argv);

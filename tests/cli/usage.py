@@ -18,6 +18,8 @@ WRONG = [
     ("send",),
     ("recv",),
     ("echo",),
+    ("inspect",),
+    ("inspect", "--timeout", "1s", "shm://a"),
     ("send", "--nosuch", "shm://a"),
     ("recv", "--size", "1", "shm://a"),
     ("send", "--count", "1", "shm://a"),
@@ -107,7 +109,8 @@ def nothing_left():
 cases = [(f"wrong usage: hawser {' '.join(arguments)}", wrong, arguments) for arguments in WRONG]
 cases += [(f"named: hawser {' '.join(arguments)}", named, arguments, sentence) for arguments, sentence in NAMED]
 cases += [(f"help: {' '.join(arguments)}", helped, arguments)
-          for arguments in (["--help"], ["send", "--help"], ["recv", "--help"], ["echo", "--help"], ["bench", "--help"])]
+          for arguments in (["--help"], ["send", "--help"], ["recv", "--help"], ["echo", "--help"], ["inspect", "--help"],
+                            ["bench", "--help"])]
 cases += [(f"{verb} {address} times out in {timeout}", nobody, verb, address, timeout)
           for address in ADDRESSES for verb in ("send", "recv") for timeout in ("30ms", "0")
           if not (verb == "recv" and address.startswith("tcp"))]

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* A second reader of the frozen segment format, which is specified at the top of src/shm/format.h: it shares no code with the
+ * library, so it reads dumps of any program and tells when the two disagree (tests/cli/inspect_peer.c compares the numbers).
+ *
+ * A live ring moves while it is walked: what was read of it is a copy of some moment, whose records may be overwritten
+ * ones. They are checked as if an enemy had written them. */
+
+#include "inspect.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool read_fully(const struct inspect_source *source, uint64_t offset, void *buffer, size_t size) {
+    unsigned char *to = buffer;
+    if (offset > source->size || size > source->size - offset)
+        return false;
+    while (size > 0) {
+        ssize_t n = pread(source->fd, to, size, (off_t)(source->base + offset));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        to += n;
+        offset += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+static uint32_t word32(const unsigned char *bytes, size_t offset) {
+    uint32_t value;
+    memcpy(&value, bytes + offset, sizeof value);
+    return value;
+}
+
+static uint64_t word64(const unsigned char *bytes, size_t offset) {
+    uint64_t value;
+    memcpy(&value, bytes + offset, sizeof value);
+    return value;
+}
+
+/* ---- The header ---- */
+
+static const char *check(const struct inspect_segment *segment, uint64_t size) {
+    uint64_t ring = segment->ring_size;
+    if (ring < INSPECT_RING_MIN || ring > INSPECT_RING_MAX || (ring & (ring - 1)) != 0)
+        return "its ring has an impossible size";
+    if (segment->size > size)
+        return "it is shorter than its header says";
+    if (segment->size < INSPECT_RING_OFFSET + ring)
+        return "its ring does not fit into it";
+    if (segment->state > 2)
+        return "its state is none of open, shut down and closed";
+    if (segment->freed % 8 != 0)
+        return "its cursor is no multiple of 8";
+    return NULL;
+}
+
+const char *inspect_segment_read(const struct inspect_source *source, struct inspect_segment *ret_segment) {
+    unsigned char bytes[INSPECT_HEADER];
+    if (!read_fully(source, 0, bytes, sizeof bytes))
+        return "it is shorter than the header of a segment, or cannot be read";
+    if (word32(bytes, INSPECT_AT_MAGIC) != INSPECT_MAGIC)
+        return "it does not begin with the magic HWSM";
+    if (word32(bytes, INSPECT_AT_VERSION) != INSPECT_VERSION)
+        return "its version is not 1, the only one that this hawser knows";
+    if (word32(bytes, INSPECT_AT_RELEASE_ENTRIES) != INSPECT_SLOTS)
+        return "its release ring has an impossible size";
+    struct inspect_segment segment = {
+        .size = word64(bytes, INSPECT_AT_SIZE),
+        .ring_size = word64(bytes, INSPECT_AT_RING_SIZE),
+        .pool_quota = word64(bytes, INSPECT_AT_POOL_QUOTA),
+        .barrier = word32(bytes, INSPECT_AT_BARRIER),
+        .taken = word64(bytes, INSPECT_AT_TAKEN),
+        .freed = word64(bytes, INSPECT_AT_FREED),
+        .released = word64(bytes, INSPECT_AT_RELEASED),
+        .receiver_asleep = word32(bytes, INSPECT_AT_RECEIVER_ASLEEP),
+        .sender_asleep = word32(bytes, INSPECT_AT_SENDER_ASLEEP),
+        .asker_asleep = word32(bytes, INSPECT_AT_ASKER_ASLEEP),
+        .state = word32(bytes, INSPECT_AT_STATE),
+    };
+    const char *wrong = check(&segment, source->size);
+    if (!wrong)
+        *ret_segment = segment;
+    return wrong;
+}
+
+/* ---- Records ---- */
+
+const char *inspect_kind_name(uint32_t kind) {
+    static const char *const names[] = { "?", "data", "data+fds", "pool", "own", "chunk", "skip" };
+    return names[kind <= INSPECT_SKIP ? kind : 0];
+}
+
+void inspect_walk_begin(struct inspect_walk *walk, const struct inspect_source *source, uint64_t ring_size, uint64_t position,
+                        unsigned char *window) {
+    *walk = (struct inspect_walk){ .source = source, .ring_size = ring_size, .first = position, .position = position,
+                                   .window = window };
+}
+
+/* size bytes at an offset of the ring, which lie within it. NULL: they cannot be read. */
+static const unsigned char *look(struct inspect_walk *walk, uint64_t offset, size_t size) {
+    if (offset < walk->window_offset || offset + size > walk->window_offset + walk->window_size) {
+        uint64_t left = walk->ring_size - offset;
+        walk->window_offset = offset;
+        walk->window_size = left < INSPECT_WINDOW ? (size_t)left : INSPECT_WINDOW;
+        if (!read_fully(walk->source, INSPECT_RING_OFFSET + offset, walk->window, walk->window_size)) {
+            walk->window_size = 0;
+            walk->wrong = "it cannot be read any more";
+            return NULL;
+        }
+    }
+    return walk->window + (offset - walk->window_offset);
+}
+
+static const char *check_descriptor(const struct inspect_record *record, bool own) {
+    if (record->index >= INSPECT_CHUNKS || record->slot >= INSPECT_SLOTS || record->fds > INSPECT_FDS_MAX)
+        return "a descriptor's index, slot or count of descriptors is out of range";
+    if (record->offset % 64 != 0 || record->offset + record->message < record->offset)
+        return "a descriptor's offset is impossible";
+    if (own && (record->index != 0 || record->slot != 0 || record->offset != 0))
+        return "a message in a memfd of its own has an offset, an index or a slot";
+    return NULL;
+}
+
+/* What the body says, for the kinds whose body is not just the message. */
+static const char *decode(const unsigned char *body, struct inspect_record *record) {
+    switch (record->kind) {
+    case INSPECT_DATA_FDS:
+        record->fds = word32(body, 0);
+        record->message = record->body - 8;
+        return record->fds < 1 || record->fds > INSPECT_FDS_MAX ? "a message with an impossible number of descriptors" : NULL;
+    case INSPECT_CHUNK:
+        record->message = word64(body, 0);
+        record->index = word32(body, 8);
+        return record->index >= INSPECT_CHUNKS ? "a pool memfd's index is out of range" : NULL;
+    default: {
+        uint32_t last = word32(body, 20);
+        record->message = word64(body, 0);
+        record->offset = word64(body, 8);
+        record->index = word32(body, 16);
+        record->slot = last & 0xffff;
+        record->fds = last >> 16;
+        if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) {
+            record->slot = last >> 16;
+            record->fds = last & 0xffff;
+        }
+        return check_descriptor(record, record->kind == INSPECT_OWN);
+    }
+    }
+}
+
+static const char *check_body(const struct inspect_record *record, uint64_t left) {
+    static const uint64_t least[] = { 0, 0, 8, 24, 24, 16, 0 }, most[] = { 0, UINT64_MAX, UINT64_MAX, 24, 24, 16, 0 };
+    if (record->kind < INSPECT_DATA || record->kind > INSPECT_SKIP)
+        return "a record of no kind there is";
+    if (record->body > left)
+        return "a record crosses the ring's end";
+    if (record->body < least[record->kind] || record->body > most[record->kind])
+        return "a record whose size is not its kind's";
+    return NULL;
+}
+
+static bool stop(struct inspect_walk *walk, const char *why) {
+    walk->wrong = why;
+    return false;
+}
+
+bool inspect_walk_next(struct inspect_walk *walk, struct inspect_record *ret_record) {
+    struct inspect_record record = { .position = walk->position };
+    uint64_t offset = record.position & (walk->ring_size - 1), left = walk->ring_size - offset - 8;
+    const unsigned char *bytes = look(walk, offset, 8);
+    uint64_t word = bytes ? word64(bytes, 0) : 0;
+    if (word == 0)
+        return false;
+    record.kind = (uint32_t)(word >> 56);
+    record.body = record.message = word & ((UINT64_C(1) << 56) - 1);
+    const char *wrong = check_body(&record, left);
+    if (wrong)
+        return stop(walk, wrong);
+    bool is_plain = record.kind == INSPECT_DATA || record.kind == INSPECT_SKIP;
+    bytes = is_plain ? bytes : look(walk, offset + 8, record.kind == INSPECT_DATA_FDS ? 8 : (size_t)record.body);
+    if (!bytes)
+        return false;
+    wrong = is_plain ? NULL : decode(bytes, &record);
+    if (wrong)
+        return stop(walk, wrong);
+    if (record.kind == INSPECT_SKIP && offset == 0)
+        return stop(walk, "a skip at the ring's beginning");
+    uint64_t step = record.kind == INSPECT_SKIP ? walk->ring_size - offset : 8 + ((record.body + 7) & ~UINT64_C(7));
+    if (record.position - walk->first + step > walk->ring_size)
+        return stop(walk, "more records than fit into the ring");
+    walk->position = record.position + step;
+    *ret_record = record;
+    return true;
+}
