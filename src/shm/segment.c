@@ -11,6 +11,7 @@
 #include "base/process.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define PAGE 4096u /* memfd sizes are rounded to it; the kernel's page may be larger, its map then too */
@@ -81,13 +82,13 @@ static int memory_allocate(int fd, uint64_t size) {
     return 0;
 }
 
-static int memory_map(int fd, uint64_t size, int protection, struct memory *ret_memory) {
+/* populate: page faults in the data path would cost more than the message. Not for small segments: few of their pages are ever
+ * touched by a link that does not stream, and connecting should be quick; readers' faults come by sixteen. */
+static int memory_map(int fd, uint64_t size, int protection, bool populate, struct memory *ret_memory) {
     if (size > SIZE_MAX / 2)
         return error_set(-ENOMEM, "map %llu bytes of shared memory: more than this process can address", (unsigned long long)size);
-    /* Populated where it is large: page faults in the data path would cost more than the message. A small segment is not: few of
-     * its pages are ever touched by a link that does not stream, and connecting should be quick. Readers' faults come by sixteen. */
-    int populate = size > MEMORY_SMALL ? MAP_POPULATE : 0;
-    long start = sys_mmap(NULL, (size_t)size, protection, MAP_SHARED | populate, fd, 0);
+    int flags = MAP_SHARED | (populate && size > MEMORY_SMALL ? MAP_POPULATE : 0);
+    long start = sys_mmap(NULL, (size_t)size, protection, flags, fd, 0);
     if (start < 0 && start > -4096)
         return error_set((int)start, "map %llu bytes of shared memory: %s", (unsigned long long)size, error_text((int)start));
     struct memory fresh = { .base = (uint8_t *)start, .size = (size_t)size }; // NOLINT: the kernel's own address
@@ -119,7 +120,7 @@ int memory_create(const char *name, uint64_t size, struct memory *ret_memory, in
     size = round_to_page(size);
     int r = memory_allocate(fd, size);
     if (r == 0)
-        r = memory_map(fd, size, PROT_READ | PROT_WRITE, &fresh);
+        r = memory_map(fd, size, PROT_READ | PROT_WRITE, true, &fresh);
     if (r < 0)
         return r;
     r = add_seals(fd, MEMORY_SEALS); /* the map above is the last that can write */
@@ -163,7 +164,7 @@ int memory_adopt(int fd, uint64_t minimum, uint64_t maximum, int stable, struct 
     int r = check_peer_memory(fd, minimum > 0 ? minimum : 1, maximum, stable, &size);
     if (r < 0)
         return r;
-    return memory_map(fd, size, PROT_READ, ret_memory);
+    return memory_map(fd, size, PROT_READ, true, ret_memory);
 }
 
 static int memory_fill(int fd, const void *data, uint64_t size) {
@@ -195,7 +196,7 @@ int memory_message(uint64_t size, const void *data, int *ret_fd) {
 }
 
 int memory_map_writable(int fd, uint64_t size, struct memory *ret_memory) {
-    return memory_map(fd, size, PROT_READ | PROT_WRITE, ret_memory);
+    return memory_map(fd, size, PROT_READ | PROT_WRITE, true, ret_memory);
 }
 
 int memory_seal(int fd, uint64_t size) {
@@ -247,7 +248,10 @@ static int check_segment(const struct shm_segment *segment, size_t mapped, struc
 int segment_adopt(int fd, struct segment_view *ret_view) {
     struct segment_view view = { 0 };
     uint64_t least = SHM_RING_OFFSET + SHM_RING_MIN;
-    int r = memory_adopt(fd, least, (uint64_t)SHM_RING_OFFSET + SHM_RING_MAX, 0, &view.memory);
+    uint64_t size = 0;
+    int r = check_peer_memory(fd, least, (uint64_t)SHM_RING_OFFSET + SHM_RING_MAX, 0, &size);
+    if (r == 0) /* not populated: hellos with huge rings would keep a listener from others */
+        r = memory_map(fd, size, PROT_READ, false, &view.memory);
     if (r < 0)
         return r;
     r = check_segment(segment_of(&view.memory), view.memory.size, &view);
