@@ -7,6 +7,7 @@
 #include "core/packet.h"
 
 #include "base/cleanup.h"
+#include "base/control.h"
 #include "base/error.h"
 
 #include <errno.h>
@@ -41,24 +42,11 @@ int packet_offer(struct packet *packet, size_t skip, struct offer *ret_offer) {
     return 0;
 }
 
-static void take_fds(const struct cmsghdr *header, struct packet *packet) {
-    size_t n = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < n; i++) {
-        int fd;
-        memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
-        if (packet->n_fds < OFFER_FDS)
-            packet->fds[packet->n_fds++] = fd;
-        else
-            sys_close(fd);
-    }
-}
-
 static void take_control(struct msghdr *message, struct packet *packet) {
+    packet->n_fds = control_take_fds(message, packet->fds, OFFER_FDS);
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = sys_next_control(message, header)) {
         if (header->cmsg_level != SOL_SOCKET)
             continue;
-        if (header->cmsg_type == SCM_RIGHTS)
-            take_fds(header, packet);
         if (header->cmsg_type == SCM_CREDENTIALS && header->cmsg_len >= CMSG_LEN(sizeof(struct ucred))) {
             struct ucred credentials;
             memcpy(&credentials, CMSG_DATA(header), sizeof credentials);
@@ -107,17 +95,6 @@ int packet_receive(int fd, bool peek, struct packet *ret_packet) {
     return error;
 }
 
-static void put_fds(struct msghdr *message, union control *control, const int *fds, unsigned n) {
-    memset(control, 0, sizeof *control);
-    message->msg_control = control;
-    message->msg_controllen = (socklen_t)CMSG_SPACE(n * sizeof(int)); /* musl's type; glibc's is wider */
-    struct cmsghdr *header = CMSG_FIRSTHDR(message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = (socklen_t)CMSG_LEN(n * sizeof(int));
-    memcpy(CMSG_DATA(header), fds, n * sizeof(int));
-}
-
 int packet_sent(ssize_t result) {
     if (result >= 0)
         return 0;
@@ -128,15 +105,15 @@ int packet_sent(ssize_t result) {
 
 int packet_send(int fd, const struct note *note, const void *head, size_t head_size, const void *data, size_t size,
                 const int *fds, unsigned n_fds) {
-    union control control;
+    union control control = { 0 };
     struct iovec vector[3] = { { (void *)(uintptr_t)note, sizeof *note },
                                { (void *)(uintptr_t)head, head_size },
                                { (void *)(uintptr_t)data, size } };
-    struct msghdr message = { .msg_iov = vector, .msg_iovlen = 3 };
+    struct msghdr message = { .msg_iov = vector, .msg_iovlen = 3, .msg_control = n_fds > 0 ? &control : NULL };
     if (n_fds > OFFER_FDS)
         return -EINVAL;
     if (n_fds > 0)
-        put_fds(&message, &control, fds, n_fds);
+        control_put_fds(&message, fds, n_fds);
     ssize_t n;
     do
         n = sys_sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -6,6 +6,7 @@
 
 #include "transport/shm/shm.h"
 
+#include "base/control.h"
 #include "base/error.h"
 #include "base/sys.h"
 
@@ -55,12 +56,8 @@ int carrier_send(struct shm_link *shm, const int *fds, unsigned n) {
     } control = { 0 };
     uint32_t count = n;
     struct iovec vector = { .iov_base = &count, .iov_len = sizeof count };
-    struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
-                              .msg_controllen = (socklen_t)CMSG_SPACE(n * sizeof(int)) };
-    control.header.cmsg_level = SOL_SOCKET;
-    control.header.cmsg_type = SCM_RIGHTS;
-    control.header.cmsg_len = (socklen_t)CMSG_LEN(n * sizeof(int));
-    memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
+    struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control };
+    control_put_fds(&message, fds, n);
     if (!carrier_writable(shm))
         return -EAGAIN;
     ssize_t sent;
@@ -74,25 +71,6 @@ int carrier_send(struct shm_link *shm, const int *fds, unsigned n) {
     if (sent == -ETOOMANYREFS)
         return error_set(-ETOOMANYREFS, "send descriptors: too many are under way; raise RLIMIT_NOFILE, or let the peer receive");
     return error_set((int)sent, "send descriptors: %s", error_text((int)sent));
-}
-
-/* What recvmsg put there. More than can be meant is closed: room for 17 is room for 18. */
-static unsigned control_fds(struct msghdr *message, int *fds) {
-    unsigned n = 0;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = sys_next_control(message, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            if (n < CARRIER_MAX)
-                fds[n++] = fd;
-            else
-                sys_close(fd);
-        }
-    }
-    return n;
 }
 
 int carrier_peek(struct shm_link *shm, int *fds, unsigned n) {
@@ -110,7 +88,7 @@ int carrier_peek(struct shm_link *shm, int *fds, unsigned n) {
     if (got == -ENOMEM || got == -ENOBUFS)
         return error_set(-ENOMEM, "receive descriptors: %s", error_text((int)got));
     int fresh[CARRIER_MAX];
-    unsigned arrived = got >= 0 ? control_fds(&message, fresh) : 0; /* an empty packet may bring some, too */
+    unsigned arrived = got >= 0 ? control_take_fds(&message, fresh, CARRIER_MAX) : 0; /* an empty packet may bring some, too */
     if (got != sizeof count || count != n) {
         carrier_close(fresh, arrived);
         return link_break(&shm->link, "the descriptors that a message promised did not come");

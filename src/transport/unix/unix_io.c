@@ -14,6 +14,7 @@
 #include "transport/unix/unix.h"
 
 #include "base/cleanup.h"
+#include "base/control.h"
 #include "base/error.h"
 
 #include <errno.h>
@@ -33,19 +34,6 @@ void unix_forget_fds(struct unix_link *link) {
 }
 
 /* ---- Receiving ---- */
-
-/* Puts what came with a message at the end of held, which has room. */
-static unsigned collect(struct unix_link *link, struct msghdr *message) {
-    unsigned n = 0;
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = sys_next_control(message, header)) {
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-            continue;
-        unsigned count = (unsigned)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        memcpy(link->held + link->n_held + n, CMSG_DATA(header), count * sizeof(int));
-        n += count;
-    }
-    return n;
-}
 
 /* No room for more: legitimate while acknowledgements are looked for behind messages that nobody receives. */
 static int held_full(struct unix_link *link) {
@@ -70,7 +58,7 @@ static ssize_t peek_fds(struct unix_link *link) {
     got = wire_read_result(got);
     if (got <= 0)
         return got;
-    unsigned n = collect(link, &message), arrived = n;
+    unsigned n = control_take_fds(&message, link->held + link->n_held, UNIX_HELD - link->n_held), arrived = n;
     link->n_held += n;
     if (n <= UNIX_FDS && !(message.msg_flags & MSG_CTRUNC)) {
         link->expects_fds = false;
@@ -159,13 +147,8 @@ static ssize_t send_with(struct stream *stream, const struct iovec *vector, int 
     union wire_control control = { 0 };
     struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)vector,
                               .msg_iovlen = (__typeof__(message.msg_iovlen))n,
-                              .msg_control = &control,
-                              .msg_controllen = (socklen_t)CMSG_SPACE(n_fds * sizeof(int)) };
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = (socklen_t)CMSG_LEN(n_fds * sizeof(int));
-    memcpy(CMSG_DATA(header), fds, n_fds * sizeof(int));
+                              .msg_control = &control };
+    control_put_fds(&message, fds, n_fds);
     ssize_t put;
     do
         put = sys_sendmsg(stream->write_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
