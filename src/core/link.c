@@ -41,6 +41,8 @@ int link_break(struct link *link, const char *format, ...) {
     return error_set(-EPROTO, "the peer broke the protocol: %s", sentence);
 }
 
+int link_peer_gone(void) { return error_note(-EPIPE, "the peer is gone: nobody receives what is sent"); }
+
 int link_broken(const struct link *link) {
     uint32_t broken = load_acquire(&link->broken); /* pairs with link_break: the sentence is whole */
     if (__builtin_expect(broken == 0, 1))

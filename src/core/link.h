@@ -55,4 +55,7 @@ int link_break(struct link *link, const char *format, ...) __attribute__((format
 /* 0, or -EPROTO with the sentence set for the calling thread. */
 int link_broken(const struct link *link);
 
+/* -EPIPE with its sentence, the same for all. */
+int link_peer_gone(void);
+
 static inline void link_news(struct link *link) { add_seq_cst(&link->news, 1); }

@@ -15,15 +15,13 @@
 
 #define PUT_MOST ((size_t)1024) /* bytes of a message that goes the short way */
 
-static const char peer_gone[] = "the peer is gone: nobody receives what is sent";
-
 int stream_sendable(struct stream *stream) {
     int r = link_broken(&stream->link);
     if (r < 0)
         return r;
     /* acquire: pairs with the receiving half's store; what it saw before is of no interest, but ages of it are */
     if (stream->sending.dead || load_acquire(&stream->closed) || load_acquire(&stream->link.peer.gone))
-        return error_note(-EPIPE, peer_gone);
+        return link_peer_gone();
     return 0;
 }
 
@@ -66,7 +64,7 @@ static int push(struct stream *stream, struct iovec *vector, unsigned *n, const 
         ssize_t written = fds ? stream->io->write_fds(stream, vector, (int)*n, fds) : stream->io->write(stream, vector, (int)*n);
         if (written == -EPIPE || written == -ECONNRESET) {
             stream->sending.dead = true;
-            return error_note(-EPIPE, peer_gone);
+            return link_peer_gone();
         }
         if (written < 0)
             return (int)written;

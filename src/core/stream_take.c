@@ -73,20 +73,6 @@ static void hand_over(struct stream *stream, void *buffer) {
     stream_hand(stream);
 }
 
-/* Does the message fit what the caller gave? -EMSGSIZE with the sizes it needs. */
-static int check_room(struct stream *stream, size_t capacity, struct received_descriptors *fds, size_t *ret_size) {
-    const struct stream_receiving *receiving = &stream->receiving;
-    bool fits = receiving->size <= capacity;
-    bool fds_fit = !fds || receiving->n_fds <= fds->capacity;
-    if (fits && fds_fit)
-        return 0;
-    *ret_size = receiving->size;
-    if (fds)
-        fds->n = receiving->n_fds;
-    return fits ? error_set(-EMSGSIZE, "the message carries %u descriptors, room is for %zu", receiving->n_fds, fds->capacity)
-                : error_set(-EMSGSIZE, "the message has %zu bytes, the buffer %zu", receiving->size, capacity);
-}
-
 static int take_fds(struct stream *stream, struct received_descriptors *fds) {
     unsigned n = stream->receiving.n_fds;
     if (n > 0 && stream->io->take_fds(stream, n, fds ? fds->fds : NULL) < 0)
@@ -117,7 +103,7 @@ static int receive(struct stream *stream, void *buffer, size_t capacity, struct 
         if (r < 0 && r != -EAGAIN)
             return r == -ESHUTDOWN ? stream_farewell(stream) : r;
         if (r == 0) {
-            r = check_room(stream, capacity, fds, ret_size);
+            r = received_fits(stream->receiving.size, stream->receiving.n_fds, capacity, fds, ret_size);
             if (r < 0)
                 return r;
             if (stream_whole(stream))

@@ -38,6 +38,10 @@ struct received_descriptors {
     size_t n;        /* out; also set, to the number needed, with -EMSGSIZE */
 };
 
+/* Does a message of that many bytes and descriptors fit what recv was given? 0; -EMSGSIZE, with its sentence and what it needs.
+ * fds may be NULL: they are then dropped. */
+int received_fits(uint64_t size, unsigned n_fds, size_t capacity, struct received_descriptors *fds, size_t *ret_size);
+
 struct hawser_listener;
 struct pending;
 

@@ -256,23 +256,16 @@ static int recv_other(struct shm_link *shm, const struct incoming *incoming, voi
     return 0;
 }
 
-static int too_small(const struct incoming *incoming, size_t capacity, const struct received_descriptors *fds) {
-    if (incoming->size <= capacity)
-        return error_set(-EMSGSIZE, "the message carries %u descriptors, room is for %zu", incoming->fds, fds->capacity);
-    return error_set(-EMSGSIZE, "the message has %llu bytes, the buffer %zu", (unsigned long long)incoming->size, capacity);
-}
-
 int shm_recv(struct link *link, void *buffer, size_t capacity, struct received_descriptors *fds, size_t *ret_size) {
     struct shm_link *shm = shm_of(link);
     struct incoming incoming;
     int r = next_message(shm, &incoming);
     if (r < 0)
         return r;
-    if (unlikely(incoming.size > capacity || (fds && incoming.fds > fds->capacity))) {
-        *ret_size = (size_t)incoming.size;
-        if (fds)
-            fds->n = incoming.fds;
-        return too_small(&incoming, capacity, fds);
+    if (unlikely(incoming.size > capacity || fds)) {
+        r = received_fits(incoming.size, incoming.fds, capacity, fds, ret_size);
+        if (r < 0)
+            return r;
     }
     if (likely(incoming.record.kind == SHM_DATA)) {
         ring_copy(buffer, incoming.data, (size_t)incoming.size);

@@ -25,7 +25,7 @@ void sender_init(struct shm_link *shm) {
 /* A thread found no room. */
 static void sender_saw(struct shm_sender *sender, struct shm_seen seen) {
     sender->seen = seen;
-    sender->seen_by = &sys_calls_made;
+    sender->seen_by = sys_thread_mark();
 }
 
 /* Another thread may wait for the room that the loan had. */
@@ -70,15 +70,13 @@ bool sender_meet(struct shm_link *shm) {
     return true;
 }
 
-static int peer_gone(void) { return error_note(-EPIPE, "the peer is gone: nobody receives what is sent"); }
-
 /* What ends sending: a broken link, a peer that closed or died. */
 static inline int sender_check(struct shm_link *shm) {
     if (unlikely(load_relaxed(&shm->link.broken)))
         return link_broken(&shm->link);
     if (likely(shm->sender.peer || sender_meet(shm)) && unlikely(load_relaxed(&shm->sender.peer->state) >= SHM_CLOSED))
-        return peer_gone();
-    return unlikely(load_relaxed(&shm->link.peer.gone)) ? peer_gone() : 0;
+        return link_peer_gone();
+    return unlikely(load_relaxed(&shm->link.peer.gone)) ? link_peer_gone() : 0;
 }
 
 static int sender_fault(struct shm_link *shm, const char *fault) {
