@@ -118,6 +118,9 @@ extern const struct sys_table sys_table_real;
 /* System calls this thread has made; a channel notes the difference over a call on it. */
 extern _Thread_local uint64_t sys_calls_made __attribute__((tls_model("initial-exec")));
 
+/* A mark of the calling thread, which no other has while it lives. */
+static inline const void *sys_thread_mark(void) { return &sys_calls_made; }
+
 #define X(TYPE, NAME, PARAMETERS, ARGUMENTS, REAL)    \
     static inline TYPE sys_##NAME PARAMETERS {  \
         sys_calls_made++;                       \

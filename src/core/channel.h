@@ -87,7 +87,7 @@ static inline void half_unlock(struct hawser_channel *channel, struct half *half
 }
 
 /* A thread that naps in a receive is deaf to the others (sleeper.h), so it may only while no other uses the channel. */
-static inline void half_use(struct half *half) { store_relaxed(&half->user, (const void *)&sys_calls_made); }
+static inline void half_use(struct half *half) { store_relaxed(&half->user, sys_thread_mark()); }
 
 /* One call's waiting. */
 struct waiting {
@@ -131,7 +131,7 @@ static inline bool channel_many(const struct hawser_channel *channel) {
 
 /* A receiving call: hawser_arm() left the link armed. But another thread's event loop sleeps on. Under the receiving half's lock. */
 static inline void channel_disarm_own(struct hawser_channel *channel) {
-    if (__builtin_expect(channel->armed, 0) && (!channel_many(channel) || channel->armed_by == &sys_calls_made))
+    if (__builtin_expect(channel->armed, 0) && (!channel_many(channel) || channel->armed_by == sys_thread_mark()))
         channel_disarm(channel);
 }
 

@@ -97,7 +97,7 @@ static int arm(struct hawser_channel *channel) {
     if (exchange_seq_cst(&channel->receiving.rung, 0))
         sys_read(channel->bell, &count, sizeof count);
     channel->armed = true;
-    channel->armed_by = &sys_calls_made;
+    channel->armed_by = sys_thread_mark();
     store_seq_cst(&channel->receiving.bell, channel->bell + 1); /* pairs with half_wake */
     if (channel->transport->arm(channel->link, WANT_RECEIVE, &set) != 0 || load_seq_cst(&channel->interrupted))
         return 1;

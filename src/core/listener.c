@@ -370,7 +370,8 @@ int listener_ready(struct hawser_listener *listener) {
 static void prepare(struct hawser_listener *listener) {
     const struct transport *transport = listener->transport;
     struct link *link;
-    if (listener->options.ring > PREPARED_RING || listener->prepared || !transport->prepare || transport->create(&listener->options, LINK_LISTEN, &link) < 0)
+    if (listener->prepared || !transport->prepare || listener->options.ring > PREPARED_RING ||
+        transport->create(&listener->options, LINK_LISTEN, &link) < 0)
         return;
     if (transport->prepare(link) < 0)
         transport->close(link, true);

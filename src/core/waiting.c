@@ -78,7 +78,7 @@ static int nap_socket(struct waiting *waiting, enum want want, const struct slee
     struct link *link = channel->link;
     const void *sender = load_relaxed(&channel->sending.user);
     if (want != WANT_RECEIVE || !channel->transport->naps || link->naps < 0 || link->options.threads == HAWSER_THREADS_MANY ||
-        (sender && sender != &sys_calls_made))
+        (sender && sender != sys_thread_mark()))
         return -1;
     if (waiting->deadline != DEADLINE_NEVER && waiting->deadline - clock_now() < 2 * NAP_NS)
         return -1;

@@ -58,7 +58,7 @@ static uint32_t *asleep_word(struct shm_link *shm, enum shm_sleeper sleeper) {
 
 static bool send_changed(struct shm_link *shm) {
     struct shm_sender *sender = &shm->sender;
-    if (sender->seen_by != &sys_calls_made)
+    if (sender->seen_by != sys_thread_mark())
         return true;
     if (!sender_meet(shm))
         return false;
