@@ -30,6 +30,13 @@ static int refuse(const struct options *options, uid_t uid, gid_t gid) {
     return error_set(-EACCES, "listener allows %s, you are uid %u", allowed, uid);
 }
 
+int access_keepable(const char *scheme, int capabilities, const struct options *options) {
+    if (capabilities & HAWSER_CAN_CREDENTIALS || (options->users.n == 0 && options->groups.n == 0 && !options->admit))
+        return 0;
+    return error_set(-EOPNOTSUPP, "%s cannot tell who connects, so it keeps nobody out: leave users, groups and admit out, or use "
+                                  "another mechanism", scheme);
+}
+
 int access_admit(const struct options *options, pid_t pid, uid_t uid, gid_t gid) {
     if (uid == geteuid() && !id_unmapped(uid, false))
         return 0;

@@ -9,6 +9,9 @@
 
 #include <sys/types.h>
 
+/* A policy that the mechanism cannot keep must not look as if it were kept: 0, or -EOPNOTSUPP. */
+int access_keepable(const char *scheme, int capabilities, const struct options *options);
+
 /* A listener's policy over one that connects: 0, or -EACCES with the sentence "listener allows uid 1000, you are uid 1001". */
 int access_admit(const struct options *options, pid_t pid, uid_t uid, gid_t gid);
 

@@ -88,15 +88,15 @@ static void turn_away(struct hawser_listener *listener, int fd, int error) {
 }
 
 /* Closing would not take it out of epoll while a forked child holds it too, and its hang-up would keep epoll awake. */
-static void unwatch(struct hawser_listener *listener, struct pending *pending) {
+static void unwatch(struct hawser_listener *listener, struct pending *pending, int fd) {
     struct epoll_event event = { 0 };
-    if (pending->watched && pending->fd >= 0)
-        sys_epoll_ctl(listener->epoll, EPOLL_CTL_DEL, pending->fd, &event);
+    if (pending->watched && fd >= 0)
+        sys_epoll_ctl(listener->epoll, EPOLL_CTL_DEL, fd, &event);
     pending->watched = false;
 }
 
 static void drop(struct hawser_listener *listener, struct pending *pending) {
-    unwatch(listener, pending);
+    unwatch(listener, pending, pending->fd);
     if (pending->fd >= 0)
         sys_close(steal_fd(&pending->fd));
     listener->n_pending--;
@@ -130,7 +130,7 @@ static struct pending *make_room(struct hawser_listener *listener, uid_t uid) {
     }
     struct pending *victim = of_user >= PENDING_PER_USER ? users_oldest : free ? NULL : oldest;
     if (victim) {
-        unwatch(listener, victim);
+        unwatch(listener, victim, victim->fd);
         error_note(-EBUSY, "too many hellos are under way, and yours is the oldest");
         turn_away(listener, steal_fd(&victim->fd), -EBUSY);
         listener->n_pending--;
@@ -222,9 +222,7 @@ static int greet(struct hawser_listener *listener, struct pending *pending, stru
     if (error == -EAGAIN)
         return -EAGAIN;
     if (error >= 0) {
-        struct epoll_event event = { 0 };
-        if (pending->watched)
-            sys_epoll_ctl(listener->epoll, EPOLL_CTL_DEL, fd, &event); /* it lives on as the link's */
+        unwatch(listener, pending, fd); /* it lives on as the link's */
         pending->fd = -1;
     }
     drop(listener, pending);
@@ -468,6 +466,9 @@ HAWSER_PUBLIC int hawser_listen(const char *text, const hawser_options *given, h
         return error;
     if (!address.transport->listen)
         return error_set(-EOPNOTSUPP, "listen %s: %s has no listeners", address.text, address.transport->scheme);
+    error = access_keepable(address.transport->scheme, address.transport->capabilities, &options);
+    if (error)
+        return error;
     do
         error = listener_new(&address, &options, ret_listener);
     while (error == -EINTR);

@@ -47,6 +47,7 @@ static int nothing(struct link *link) {
 }
 
 static const struct transport test_transport = {
+    .capabilities = HAWSER_CAN_CREDENTIALS,
     .scheme = "test",
     .listen = rendezvous_listen,
     .greet = rendezvous_greet,

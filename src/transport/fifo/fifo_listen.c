@@ -120,18 +120,9 @@ static int put_in_place(struct hawser_listener *listener) {
     return 0;
 }
 
-static int check_policy(const struct options *options) {
-    if (options->users.n > 0 || options->groups.n > 0 || options->admit)
-        return error_set(-EOPNOTSUPP, "a FIFO cannot tell who writes: use users=any and the permissions of its directory, "
-                                      "or another mechanism");
-    return 0;
-}
-
 int fifo_listen(struct hawser_listener *listener) {
     struct name_directory directory;
-    int r = check_policy(&listener->options);
-    if (r == 0)
-        r = fifo_path(&listener->address, listener->name.path, sizeof listener->name.path);
+    int r = fifo_path(&listener->address, listener->name.path, sizeof listener->name.path);
     if (r == 0)
         r = name_directory_enter(listener->name.path, &directory);
     if (r < 0)

@@ -118,22 +118,12 @@ static int listen_first(const struct addrinfo *list, bool any, const struct opti
     return r;
 }
 
-/* A policy that cannot be kept must not look as if it were. */
-static int check_policy(const struct options *options) {
-    if (options->users.n > 0 || options->groups.n > 0 || options->admit)
-        return error_set(-EOPNOTSUPP, "tcp cannot tell who connects, so everybody who can reach the port is welcome: leave users, "
-                                      "groups and admit out, or use a local mechanism");
-    return 0;
-}
-
 static int tcp_listen(struct hawser_listener *listener) {
     struct tcp_place place;
     struct addrinfo *list;
     struct sockaddr_storage name = { 0 };
     socklen_t length = sizeof name;
-    int r = check_policy(&listener->options);
-    if (r == 0)
-        r = tcp_parse(&listener->address, true, &place);
+    int r = tcp_parse(&listener->address, true, &place);
     if (r == 0)
         r = tcp_resolve(&place, &list);
     if (r < 0)
