@@ -2,7 +2,8 @@
  * Copyright (c) 2026 The hawser authors */
 #pragma once
 
-/* What the driver (crash.c) and the victims (victim.c) share: the operations that are cut short, and what they send. */
+/* What the driver (crash.c), its reading of a victim's segments (look.c), its leading of processes (trace.c) and the victims
+ * (victim.c) share: the operations that are cut short, and what they send. */
 
 #include <hawser/hawser.h>
 #include <stdbool.h>
@@ -10,10 +11,11 @@
 #include <stdint.h>
 
 #define SECOND INT64_C(1000000000)
-#define PATIENCE (20 * SECOND)
-#define MESSAGES_MOST 4
-#define LARGEST 70000u /* more than the pool: in a memfd of its own */
-#define ADDRESS_OPTIONS "ring=4K&pool=64K" /* so that 400 bytes go through the pool: few instructions copy them */
+#define PATIENCE (120 * SECOND)
+#define SIZES_MOST 4
+#define MESSAGES_MOST 32
+#define LARGEST 5000u /* more than the pool: in a memfd of its own */
+#define ADDRESS_OPTIONS "ring=4K&pool=4K&hello_timeout=120s" /* so that 400 bytes go through the pool: few instructions copy them */
 
 /* How the points of an operation are chosen. */
 enum points {
@@ -24,17 +26,22 @@ enum points {
 struct operation {
     const char *name;
     enum points points;
-    bool warm;            /* it was done once before: what the first time makes is there */
-    bool connects;      /* the operation is hawser_connect() itself */
-    bool receives;      /* the driver sends these messages before it, the operation takes them; else it sends them */
-    bool ends;          /* it says goodbye: the survivor may see a close instead of a death */
-    size_t sizes[MESSAGES_MOST];
-    size_t n;           /* messages */
+    unsigned warm;       /* how often it was done before: what the first time makes is there, and the ring is written so far */
+    bool connects;       /* the operation is hawser_connect() itself */
+    bool receives;       /* the driver sends these messages before it, the operation takes them; else it sends them */
+    bool waits;          /* it sleeps: the driver goes on when it does, and not before */
+    bool ends;           /* it says goodbye: the survivor may see a close instead of a death */
+    unsigned fds;        /* descriptors with each message */
+    const char *options; /* of the victim's end, after an & */
+    size_t sizes[SIZES_MOST]; /* of messages 0 to 3, and of every fourth after each */
+    size_t n;            /* messages */
     void (*work)(hawser_channel *channel, const struct operation *operation);
 };
 
 extern const struct operation operations[];
 extern const size_t n_operations;
+
+static inline size_t size_of(const struct operation *operation, size_t index) { return operation->sizes[index % SIZES_MOST]; }
 
 /* The victim: connects, waits for the driver's word, stops, does the operation, stops again. Does not return. */
 void victim_main(const struct operation *operation, const char *address);

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* Death of a listener: while it takes its name, accepts, and gives its name back. Whoever listens there next gets the name at
+ * once, the client that tried meanwhile ends up at one of the two, and in the end nothing is left. */
+
+#include "listen.h"
+
+#include "crash.h"
+#include "trace.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TURN (SECOND / 100)
+
+static char address[HAWSER_ADDRESS_MAX];
+
+struct pair {
+    pid_t victim, client;
+};
+
+static void listen_once(void) {
+    hawser_listener *listener;
+    hawser_channel *channel;
+    char byte;
+    size_t size;
+    EXPECT(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+    EXPECT(ptrace(PTRACE_TRACEME, 0, NULL, NULL), 0);
+    raise(SIGSTOP);
+    EXPECT(hawser_listen(address, NULL, &listener), 0);
+    EXPECT(hawser_accept(listener, PATIENCE, &channel), 0);
+    EXPECT(hawser_recv(channel, &byte, 1, PATIENCE, &size), 0);
+    hawser_listener_close(listener);
+    raise(SIGSTOP);
+    _exit(0);
+}
+
+/* Connects to whoever listens, and stays until that end is gone. */
+static void connect_once(void) {
+    hawser_channel *channel;
+    char byte;
+    size_t size;
+    EXPECT(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+    EXPECT(hawser_connect(address, NULL, PATIENCE, &channel), 0);
+    int r = hawser_send(channel, "x", 1, PATIENCE);
+    EXPECT(r == 0 || r == -EPIPE, true);
+    r = hawser_recv(channel, &byte, 1, PATIENCE, &size);
+    EXPECT(r == -ECONNRESET || r == -ESHUTDOWN, true);
+    hawser_close(channel);
+    _exit(0);
+}
+
+static int await_stop(void *argument) {
+    const struct pair *pair = argument;
+    int status;
+    EXPECT(waitpid(pair->victim, &status, 0), pair->victim);
+    return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
+}
+
+static struct pair pair_start(void) {
+    struct pair pair = { .victim = fork() };
+    if (pair.victim == 0)
+        listen_once();
+    EXPECT(await_stop(&pair), SIGSTOP);
+    pair.client = fork();
+    if (pair.client == 0)
+        connect_once();
+    return pair;
+}
+
+/* The next listener serves the client, unless the victim had it. */
+static void listen_next(const struct pair *pair) {
+    hawser_listener *listener;
+    int status;
+    EXPECT(hawser_listen(address, NULL, &listener), 0);
+    while (waitpid(pair->client, &status, WNOHANG) != pair->client) {
+        hawser_channel *channel;
+        if (hawser_accept(listener, TURN, &channel) == 0)
+            hawser_close(channel);
+    }
+    EXPECT(status, 0);
+    hawser_listener_close(listener);
+}
+
+static void kill_here(const struct pair *pair, void (*nothing_left)(void)) {
+    kill(pair->victim, SIGKILL);
+    EXPECT(waitpid(pair->victim, NULL, 0), pair->victim);
+    listen_next(pair);
+    nothing_left();
+}
+
+static struct path observe(void) {
+    struct pair pair = pair_start();
+    struct path path = { 0 };
+    int signal;
+    while ((signal = trace_step(pair.victim, await_stop, &pair)) == SIGTRAP)
+        path_add(&path, pair.victim);
+    EXPECT(signal, SIGSTOP);
+    kill(pair.victim, SIGKILL);
+    EXPECT(waitpid(pair.victim, NULL, 0), pair.victim);
+    listen_next(&pair);
+    path_end(&path);
+    return path;
+}
+
+static bool kill_at_call(uint64_t stops, void (*nothing_left)(void)) {
+    struct pair pair = pair_start();
+    bool over = false;
+    for (uint64_t i = 0; i < stops && !over; i++)
+        over = trace_call(pair.victim, await_stop, &pair) != SIGTRAP;
+    kill_here(&pair, nothing_left);
+    return !over;
+}
+
+uint64_t kill_listeners(size_t random_points, void (*nothing_left)(void)) {
+    uint64_t points = 0;
+    snprintf(address, sizeof address, "shm://crash-listen-%d?" ADDRESS_OPTIONS, (int)getpid());
+    struct path path = observe();
+    for (bool inside = true; inside; points++)
+        inside = kill_at_call(points + 1, nothing_left);
+    for (size_t i = 0; i < random_points; i++, points++) {
+        struct pair pair = pair_start();
+        path_follow(&path, pair.victim, (size_t)random() % (path.n + 1), await_stop, &pair);
+        kill_here(&pair, nothing_left);
+    }
+    printf("ok crash: listen and accept: %zu instructions, killed at %llu points\n", path.n, (unsigned long long)points);
+    path_free(&path);
+    return points;
+}
