@@ -12,6 +12,7 @@
 void lock_contended(struct lock *lock) {
     for (int i = 0; i < 100; i++) {
         uint32_t free = 0;
+        /* pairs with lock_release */
         if (load_relaxed(&lock->word) == 0 && compare_exchange(&lock->word, &free, 1))
             return;
         cpu_pause();

@@ -16,13 +16,13 @@ void lock_wake(struct lock *lock);
 
 static inline void lock_acquire(struct lock *lock) {
     uint32_t free = 0;
-    /* acquire: pairs with the exchange in lock_release */
+    /* acquire: pairs with lock_release */
     if (__builtin_expect(!compare_exchange(&lock->word, &free, 1), 0))
         lock_contended(lock);
 }
 
 static inline void lock_release(struct lock *lock) {
-    /* release: pairs with the exchanges of the next holder */
+    /* release: pairs with lock_acquire and lock_contended */
     if (__builtin_expect(exchange_release(&lock->word, 0) == 2, 0))
         lock_wake(lock);
 }

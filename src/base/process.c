@@ -32,7 +32,7 @@ static uint32_t *page_new(void) {
 /* Decided once: numbers of both kinds would take one process for two. */
 static uint32_t *word_make(void) {
     uint32_t *page = page_new(), *word = page ? page : &no_word, *none = NULL;
-    if (compare_exchange(&process_word, &none, word)) /* pairs with the acquire in process_self */
+    if (compare_exchange(&process_word, &none, word)) /* pairs with process_self and process_self_slow */
         return word;
     if (page)
         sys_munmap(page, 4096);
@@ -51,7 +51,7 @@ static uint32_t number_new(void) {
 }
 
 uint32_t process_self_slow(void) {
-    uint32_t *word = load_acquire(&process_word); /* pairs with word_make's exchange */
+    uint32_t *word = load_acquire(&process_word); /* pairs with word_make */
     if (!word)
         word = word_make();
     if (word == &no_word)
@@ -60,7 +60,8 @@ uint32_t process_self_slow(void) {
     if (self != 0)
         return self;
     uint32_t fresh = number_new();
-    return compare_exchange(word, &self, fresh) ? fresh : self; /* else another thread's */
+    /* pairs with nothing: the number is all there is; where it was not set it is another thread's */
+    return compare_exchange(word, &self, fresh) ? fresh : self;
 }
 
 #define CPU_WORDS (8192 / 64) /* the kernel's NR_CPUS is at most 8192 */

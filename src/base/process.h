@@ -17,7 +17,7 @@ uint32_t process_self_slow(void);
 /* A number unlike that of any process this one was forked from; never 0. Two loads, but for a process's first call. Sees fork
  * and any clone without CLONE_VM alike, as the kernel wipes the word (MADV_WIPEONFORK, Linux 4.14). */
 static inline uint32_t process_self(void) {
-    uint32_t *word = load_acquire(&process_word); /* pairs with word_make's exchange */
+    uint32_t *word = load_acquire(&process_word); /* pairs with word_make */
     uint32_t self = __builtin_expect(word != NULL, 1) ? load_relaxed(word) : 0;
     return __builtin_expect(self != 0, 1) ? self : process_self_slow();
 }

@@ -63,13 +63,14 @@ static int claim_now(struct hawser_channel *channel, uint32_t self) {
     uint32_t nobody = 0;
     if (channel->exported || channel->owner != 0)
         return refused(channel);
+    /* pairs with export_now: it may be another process's */
     if (channel->claim && !compare_exchange(&channel->claim->owner, &nobody, self) && nobody != self)
         return refused(channel);
     int r = channel->link->begun ? 0 : channel->transport->begin(channel->link);
     if (r < 0)
         return r; /* the claim stands; the next call tries again */
     channel->link->begun = true;
-    store_release(&channel->owner, self); /* pairs with channel_enter */
+    store_release(&channel->owner, self); /* pairs with channel_enter and is_ordinary: the hello was sent */
     return 0;
 }
 
@@ -212,7 +213,7 @@ HAWSER_PUBLIC int hawser_shutdown(hawser_channel *channel) {
 HAWSER_PUBLIC void hawser_interrupt(hawser_channel *channel) {
     if (!channel)
         return;
-    store_seq_cst(&channel->interrupted, 1); /* before the look at sleepers: waiting.c */
+    store_seq_cst(&channel->interrupted, 1); /* before the look at sleepers; pairs with each load of interrupted */
     half_wake(&channel->sending);
     half_wake(&channel->receiving);
 }
@@ -229,7 +230,7 @@ HAWSER_PUBLIC int hawser_peer(hawser_channel *channel, struct hawser_peer *ret_p
     if (!known && channel->transport->capabilities & HAWSER_CAN_CREDENTIALS) {
         channel->transport->look(link);
         channel_kick(channel);
-        known = load_acquire(&link->peer.known);
+        known = load_acquire(&link->peer.known); /* pairs with peer_know */
         if (!known)
             return error_note(-EAGAIN, "the other end of this pair was not used yet, so nobody is there");
     }

@@ -143,7 +143,7 @@ void channel_pass_on(struct hawser_channel *channel);
 void channel_kick_all(struct hawser_channel *channel, uint32_t news);
 
 static inline void channel_kick(struct hawser_channel *channel) {
-    uint32_t news = load_seq_cst(&channel->link->news);
+    uint32_t news = load_seq_cst(&channel->link->news); /* pairs with link_news */
     if (__builtin_expect(news != load_relaxed(&channel->kicked), 0))
         channel_kick_all(channel, news);
 }
@@ -151,7 +151,7 @@ static inline void channel_kick(struct hawser_channel *channel) {
 /* The same after an arm, true: there was news. What the arm read is for another sleeper, or of a kind that only another try heeds; it
  * may also have been the doorbell for the very sleep that is about to begin (the peer rings once for each). */
 static inline bool channel_kick_news(struct hawser_channel *channel) {
-    bool news = load_seq_cst(&channel->link->news) != load_relaxed(&channel->kicked);
+    bool news = load_seq_cst(&channel->link->news) != load_relaxed(&channel->kicked); /* pairs with link_news */
     channel_kick(channel);
     return news;
 }

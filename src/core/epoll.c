@@ -78,7 +78,7 @@ static int watch_all(struct hawser_channel *channel, const struct sleep_set *set
 
 void channel_disarm(struct hawser_channel *channel) {
     channel->armed = false;
-    store_seq_cst(&channel->receiving.bell, 0);
+    store_seq_cst(&channel->receiving.bell, 0); /* pairs with half_wake and half_sleeps */
     channel->transport->disarm(channel->link, WANT_RECEIVE);
 }
 
@@ -94,11 +94,12 @@ static int arm(struct hawser_channel *channel) {
     }
     if (channel->armed)
         channel_disarm(channel);
-    if (exchange_seq_cst(&channel->receiving.rung, 0))
+    if (exchange_seq_cst(&channel->receiving.rung, 0)) /* pairs with half_wake */
         sys_read(channel->bell, &count, sizeof count);
     channel->armed = true;
     channel->armed_by = sys_thread_mark();
-    store_seq_cst(&channel->receiving.bell, channel->bell + 1); /* pairs with half_wake */
+    store_seq_cst(&channel->receiving.bell, channel->bell + 1); /* pairs with half_wake and half_sleeps */
+    /* the flag pairs with hawser_interrupt */
     if (channel->transport->arm(channel->link, WANT_RECEIVE, &set) != 0 || load_seq_cst(&channel->interrupted))
         return 1;
     return watch_all(channel, &set);

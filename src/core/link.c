@@ -33,9 +33,10 @@ int link_break(struct link *link, const char *format, ...) {
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
     uint32_t whole = 0;
-    if (compare_exchange(&link->broken, &whole, BREAKING)) { /* both halves may come here at once: one writes */
+    /* pairs with nothing: both halves may come here at once, and one writes */
+    if (compare_exchange(&link->broken, &whole, BREAKING)) {
         memcpy(link->sentence, sentence, sizeof sentence);
-        store_release(&link->broken, EPROTO); /* pairs with link_broken */
+        store_release(&link->broken, EPROTO); /* pairs with link_broken and acknowledged */
         link_news(link);
     }
     return error_set(-EPROTO, "the peer broke the protocol: %s", sentence);

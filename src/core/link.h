@@ -58,4 +58,5 @@ int link_broken(const struct link *link);
 /* -EPIPE with its sentence, the same for all. */
 int link_peer_gone(void);
 
+/* pairs with channel_kick and channel_kick_news */
 static inline void link_news(struct link *link) { add_seq_cst(&link->news, 1); }

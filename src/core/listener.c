@@ -309,7 +309,7 @@ static void clear_wake(struct hawser_listener *listener) {
     static const uint64_t one = 1;
     uint64_t count;
     sys_read(listener->wake, &count, sizeof count); /* non-blocking */
-    if (load_seq_cst(&listener->interrupted))       /* pairs with the store before the write of an interrupt */
+    if (load_seq_cst(&listener->interrupted))       /* pairs with hawser_listener_interrupt: it stores before it writes */
         sys_write(listener->wake, &one, sizeof one);
 }
 
@@ -387,6 +387,7 @@ int64_t listener_sleep(struct hawser_listener *listener, struct sleep_set *set) 
 }
 
 int listener_interrupted(struct hawser_listener *listener) {
+    /* pairs with hawser_listener_interrupt */
     if (load_relaxed(&listener->interrupted) == 0 || exchange_seq_cst(&listener->interrupted, 0) == 0)
         return 0;
     return error_note(-ECANCELED, "interrupted");
@@ -555,7 +556,7 @@ HAWSER_PUBLIC void hawser_listener_interrupt(hawser_listener *listener) {
     if (!listener || listener->self != process_self())
         return;
     int saved = errno;
-    store_seq_cst(&listener->interrupted, 1); /* before the write: who is woken must see it */
+    store_seq_cst(&listener->interrupted, 1); /* before the write; pairs with clear_wake and listener_interrupted */
     sys_write(listener->wake, &one, sizeof one);
     errno = saved;
 }

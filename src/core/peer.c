@@ -47,7 +47,7 @@ void peer_know(struct peer *peer, pid_t pid, uid_t uid, gid_t gid) {
     if (pidfd == -ESRCH) /* it has died since, and a child may hold the socket: readable, as its pidfd would be */
         pidfd = sys_eventfd(1, EFD_CLOEXEC);
     peer->pidfd = pidfd >= 0 ? pidfd : -1;
-    store_release(&peer->known, 1); /* pairs with peer_pidfd and the readers of pid, uid and gid */
+    store_release(&peer->known, 1); /* pairs with each load of known: pid, uid, gid and pidfd come before */
 }
 
 int peer_pidfd(const struct peer *peer) {
@@ -55,7 +55,7 @@ int peer_pidfd(const struct peer *peer) {
 }
 
 void peer_sleep(const struct peer *peer, struct sleep_set *set) {
-    if (load_seq_cst(&peer->gone)) /* both would be ready for ever */
+    if (load_seq_cst(&peer->gone)) /* both would be ready for ever; pairs with set_gone */
         return;
     sleep_add(set, peer->socket, POLLIN);
     sleep_add(set, peer_pidfd(peer), POLLIN);
@@ -64,7 +64,7 @@ void peer_sleep(const struct peer *peer, struct sleep_set *set) {
 static void take_ack(struct link *link, uint64_t value) {
     /* Only the drainer writes it. A count that runs ahead of what was sent hurts nobody but the liar's link. */
     if (value > load_relaxed(&link->peer.acked))
-        store_release(&link->peer.acked, value); /* pairs with the readers of acked */
+        store_release(&link->peer.acked, value); /* pairs with each load of acked */
 }
 
 static void refused(struct link *link, const struct packet *packet) {
@@ -111,7 +111,7 @@ static enum drained drain_hello(struct link *link) {
     }
     if (error)
         return DRAINED_EMPTY;
-    store_seq_cst(&link->peer.starved, packet.starved);
+    store_relaxed(&link->peer.starved, packet.starved);
     if (packet.starved) {
         packet_close(&packet);
         return DRAINED_STUCK;
@@ -154,7 +154,7 @@ static enum drained drain_one(struct link *link) {
 }
 
 static void set_gone(struct link *link) {
-    if (exchange_seq_cst(&link->peer.gone, 1) == 0)
+    if (exchange_seq_cst(&link->peer.gone, 1) == 0) /* pairs with each load of gone: what came before it was read */
         link_news(link);
 }
 
@@ -207,7 +207,7 @@ int peer_look(struct link *link) {
         for (unsigned i = 0; i < set.count; i++)
             if (fds[i].revents)
                 heed(link, fds[i].fd, fds[i].revents, NOTES_AT_ONCE);
-    return (int)load_seq_cst(&link->peer.gone);
+    return (int)load_seq_cst(&link->peer.gone); /* pairs with set_gone */
 }
 
 int peer_glance(struct link *link, int64_t *looked_ns) {
@@ -222,7 +222,7 @@ int peer_glance(struct link *link, int64_t *looked_ns) {
         if (sys_ppoll(fds, 2, &at_once, NULL) > 0)
             peer_look(link);
     }
-    return (int)load_seq_cst(&peer->gone);
+    return (int)load_seq_cst(&peer->gone); /* pairs with set_gone */
 }
 
 int peer_adopt(struct peer *peer, int *fd) {

@@ -112,6 +112,7 @@ static bool arm_half(struct hawser_channel *channel, enum want want, struct slee
     half_lock(channel, half);
     bool happened = channel->transport->arm(channel->link, want, set) != 0;
     half_unlock(channel, half);
+    /* pairs with hawser_interrupt */
     return channel_kick_news(channel) || happened || load_seq_cst(&channel->interrupted);
 }
 

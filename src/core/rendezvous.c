@@ -345,7 +345,7 @@ int rendezvous_begin(struct link *link) {
 int rendezvous_hello(struct link *link, struct packet *packet) {
     struct hello hello = { 0 };
     struct offer offer = { 0 };
-    if (link->role != LINK_PAIR || load_acquire(&link->peer.known)) /* pairs with peer_know, for the last drainer's */
+    if (link->role != LINK_PAIR || load_acquire(&link->peer.known)) /* pairs with peer_know; the last drainer's */
         return link_break(link, "a second hello");
     int error = read_hello(link->transport, packet, &hello, &offer);
     if (!error)

@@ -72,11 +72,11 @@ static void pay(struct stream *stream) {
 
 int stream_progress(struct link *link) {
     struct stream *stream = stream_of(link);
-    store_seq_cst(&link->ack_due, 0); /* before `owed` is read: what is owed later raises it again */
+    store_seq_cst(&link->ack_due, 0); /* before `owed` is read: what is owed later raises it again; pairs with unpaid */
     int r = stream_sendable(stream);
     if (r < 0) {
         parcel_drop_all(&stream->sending);
-        store_seq_cst(&stream->stuck, 0);
+        store_seq_cst(&stream->stuck, 0); /* pairs with each load of stuck */
         return r;
     }
     r = stream_flush_bytes(stream);
@@ -155,8 +155,9 @@ void stream_close(struct link *link, bool owner) {
 static void asked(struct stream *stream, uint64_t count) {
     if (count <= load_relaxed(&stream->asked))
         return;
-    store_seq_cst(&stream->asked, count); /* before `taken` is read: message_done does the reverse, so one of the two sees */
-    if (count <= load_seq_cst(&stream->receiving.taken))
+    /* `asked` before `taken`; pairs with message_done: it does the reverse, so one of the two sees */
+    store_seq_cst(&stream->asked, count);
+    if (count <= load_seq_cst(&stream->receiving.taken)) /* pairs with message_done */
         stream_owe(stream);
 }
 
@@ -207,7 +208,7 @@ static void sleep_on(struct sleep_set *set, unsigned first, int fd, short events
 
 void stream_sleep(struct stream *stream, enum want want, struct sleep_set *set) {
     unsigned first = set->count;
-    uint32_t stuck = load_seq_cst(&stream->stuck);
+    uint32_t stuck = load_seq_cst(&stream->stuck); /* pairs with each store of stuck */
     struct peer *peer = &stream->link.peer;
     peer_sleep(peer, set);
     if (want == WANT_RECEIVE || (want == WANT_ACK && peer->socket < 0))
@@ -221,6 +222,7 @@ void stream_sleep(struct stream *stream, enum want want, struct sleep_set *set) 
 /* Is there something to receive? Where a descriptor tells of new bytes, a read that got -EAGAIN need not be tried again. */
 static bool receivable(struct stream *stream) {
     struct stream_receiving *receiving = &stream->receiving;
+    /* pairs with set_gone */
     if (stream->io->unpollable || !receiving->empty || load_acquire(&stream->link.peer.gone))
         return stream_ready(&stream->link) > 0;
     int r = stream_next(stream);
@@ -230,17 +232,20 @@ static bool receivable(struct stream *stream) {
 /* Is there news for one who waits for an acknowledgement? */
 static bool acknowledged(struct stream *stream) {
     struct link *link = &stream->link;
+    /* pairs with frame_ack and take_ack */
     uint64_t count = load_acquire(&stream->acked), noted = load_acquire(&link->peer.acked);
     if (noted > count)
         count = noted;
     struct stream_receiving *receiving = &stream->receiving;
     bool unheard = receiving->heard != receiving->position + (receiving->end - receiving->start);
+    /* pairs with stream_close_seen, set_gone and link_break */
     return count != receiving->told || unheard || load_acquire(&stream->closed) || load_acquire(&link->peer.gone) ||
            stream->receiving.eof || load_acquire(&link->broken);
 }
 
 /* An acknowledgement was found to be owed by the very look that precedes this sleep; the caller pays before the next. */
 static bool unpaid(struct stream *stream) {
+    /* pairs with each store of ack_due and each store of stuck */
     return load_seq_cst(&stream->link.ack_due) && !load_seq_cst(&stream->stuck);
 }
 

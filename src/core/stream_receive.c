@@ -39,10 +39,11 @@ void stream_advance(struct stream *stream, size_t bytes) {
 
 /* Both halves may come here at once, the sending one by a note. */
 void stream_owe(struct stream *stream) {
+    /* pairs with message_done */
     uint64_t taken = load_seq_cst(&stream->receiving.taken), owed = load_relaxed(&stream->owed);
-    while (owed < taken && !compare_exchange(&stream->owed, &owed, taken)) /* pairs with the sending half's loads */
+    while (owed < taken && !compare_exchange(&stream->owed, &owed, taken)) /* pairs with each load of owed */
         continue;
-    store_seq_cst(&stream->link.ack_due, 1);
+    store_seq_cst(&stream->link.ack_due, 1); /* pairs with unpaid */
 }
 
 /* Either half may come here. A goodbye that lay behind messages is seen after the end of the stream, and counts. */
@@ -51,8 +52,8 @@ void stream_close_seen(struct stream *stream, uint32_t why) {
     if (load_relaxed(&stream->closed) == CLOSED_GOODBYE)
         return;
     if (why == CLOSED_GOODBYE)
-        store_release(&stream->closed, why); /* pairs with stream_sendable */
-    else if (!compare_exchange(&stream->closed, &open, why))
+        store_release(&stream->closed, why); /* pairs with each load of closed */
+    else if (!compare_exchange(&stream->closed, &open, why)) /* pairs with each load of closed */
         return;
     link_news(&stream->link);
 }
@@ -113,9 +114,9 @@ int frame_ack(struct stream *stream, size_t offset) {
     if (count < before)
         return link_break(&stream->link, "it acknowledges %llu messages after %llu", (unsigned long long)count,
                           (unsigned long long)before);
-    if (count > load_acquire(&stream->sent)) /* pairs with the stores before bytes leave: never less than the peer saw */
+    if (count > load_acquire(&stream->sent)) /* pairs with each store of sent: never less than the peer saw */
         return link_break(&stream->link, "it acknowledges %llu messages, more than were sent", (unsigned long long)count);
-    store_release(&stream->acked, count);
+    store_release(&stream->acked, count); /* pairs with each load of acked */
     link_news(&stream->link);
     return 0;
 }
@@ -398,7 +399,7 @@ int stream_fill(struct stream *stream, size_t want) {
      * it could announce what came in between, and a thread about to sleep would never hear of it. */
     stream_look_again(stream, &receiving->looked_ns);
     moderate(stream);
-    /* acquire: what a peer wrote before it was seen to be gone is there to be read now: so if there is nothing, it is the end */
+    /* pairs with set_gone: what a peer wrote before it was seen to be gone is there to be read now, and nothing is the end */
     uint32_t gone = load_acquire(&stream->link.peer.gone);
     ssize_t got = stream->io->read(stream, vector, n);
     moderate_next(stream, got);

@@ -19,7 +19,7 @@ int stream_sendable(struct stream *stream) {
     int r = link_broken(&stream->link);
     if (r < 0)
         return r;
-    /* acquire: pairs with the receiving half's store; what it saw before is of no interest, but ages of it are */
+    /* pairs with stream_close_seen and set_gone */
     if (stream->sending.dead || load_acquire(&stream->closed) || load_acquire(&stream->link.peer.gone))
         return link_peer_gone();
     return 0;
@@ -32,9 +32,9 @@ void stream_note_stuck(struct stream *stream) {
     if (stream->framing == FRAMING_NATIVE && sending->paid != load_acquire(&stream->owed)) /* pairs with stream_owe */
         stuck |= stream->link.peer.socket >= 0 ? STUCK_NOTE : STUCK_BYTES;
     if (stuck != load_relaxed(&stream->stuck))
-        store_seq_cst(&stream->stuck, stuck);
+        store_seq_cst(&stream->stuck, stuck); /* pairs with each load of stuck */
     if (stuck)
-        store_seq_cst(&stream->link.ack_due, 1);
+        store_seq_cst(&stream->link.ack_due, 1); /* pairs with unpaid */
 }
 
 static size_t vector_left(const struct iovec *vector, unsigned n) {
@@ -160,14 +160,14 @@ static int send_large(struct stream *stream, const hawser_message *message, cons
         sending->rest[sending->n_rest++] = (struct iovec){ sending->head, 1 };
     }
     size_t whole = vector_left(sending->rest, sending->n_rest);
-    store_release(&stream->sent, stream->sent + 1); /* before its first byte leaves; pairs with stream_acked */
+    store_release(&stream->sent, stream->sent + 1); /* before its first byte leaves; pairs with each load of sent */
     r = push(stream, sending->rest, &sending->n_rest, fds);
     if (r == 0)
         return 0;
     if (vector_left(sending->rest, sending->n_rest) < whole && r != -EPIPE)
         return -EINPROGRESS;
     sending->n_rest = 0;
-    store_release(&stream->sent, stream->sent - 1);
+    store_release(&stream->sent, stream->sent - 1); /* pairs with each load of sent */
     return r;
 }
 
@@ -228,12 +228,12 @@ static int send_small(struct stream *stream, const hawser_message *messages, siz
     }
     struct iovec vector = { parcel->memory, parcel->end };
     unsigned n_vector = 1;
-    store_release(&stream->sent, stream->sent + count); /* before the first byte leaves; pairs with stream_acked */
+    store_release(&stream->sent, stream->sent + count); /* before the first byte leaves; pairs with each load of sent */
     r = push(stream, &vector, &n_vector, fds);
     size_t left = n_vector > 0 ? parcel->end - vector.iov_len : parcel->end;
     size_t begun = r == 0 ? count : r == -EPIPE ? 0 : cut_unbegun(stream, parcel, left, messages, fds);
     if (begun < count)
-        store_release(&stream->sent, stream->sent - (count - begun));
+        store_release(&stream->sent, stream->sent - (count - begun)); /* pairs with each load of sent */
     if (begun > 0)
         *ret_sent = begun;
     if (r == 0 || begun == 0 || parcel->start == parcel->end) {
@@ -308,7 +308,7 @@ int stream_put(struct link *link, const void *data, size_t size) {
     if (size > 0)
         memcpy(piece + head, data, size);
     struct iovec vector = { piece, head + size };
-    store_release(&stream->sent, stream->sent + 1); /* before its first byte leaves; pairs with stream_acked */
+    store_release(&stream->sent, stream->sent + 1); /* before its first byte leaves; pairs with each load of sent */
     ssize_t put = stream->io->write(stream, &vector, 1);
     if (put == (ssize_t)vector.iov_len)
         return 0;
@@ -316,7 +316,7 @@ int stream_put(struct link *link, const void *data, size_t size) {
         put_rest(stream, piece + put, vector.iov_len - (size_t)put);
         return -EINPROGRESS;
     }
-    store_release(&stream->sent, stream->sent - 1);
+    store_release(&stream->sent, stream->sent - 1); /* pairs with each load of sent */
     return 1;
 }
 
@@ -411,7 +411,7 @@ int stream_commit(struct link *link, void *data, size_t size) {
     put_head(stream, parcel->memory + parcel->start, FRAME_DATA, size, 0);
     if (tail_size(stream) > 0)
         parcel->memory[parcel->end - 1] = '\n';
-    store_release(&stream->sent, stream->sent + 1); /* before its first byte leaves; pairs with stream_acked */
+    store_release(&stream->sent, stream->sent + 1); /* before its first byte leaves; pairs with each load of sent */
     return push_or_queue(stream, parcel);
 }
 

@@ -36,8 +36,9 @@ static void message_done(struct stream *stream) {
     receiving->handed = NULL;
     receiving->unhanded = false;
     receiving->got = 0;
-    store_seq_cst(&receiving->taken, receiving->taken + 1); /* before `asked` is read: stream_note does the reverse */
-    uint64_t asked = load_seq_cst(&stream->asked);
+    /* `taken` before `asked`; pairs with asked and stream_owe: the first does the reverse */
+    store_seq_cst(&receiving->taken, receiving->taken + 1);
+    uint64_t asked = load_seq_cst(&stream->asked); /* pairs with asked */
     if (sync || (asked > load_relaxed(&stream->owed) && asked <= receiving->taken))
         stream_owe(stream);
 }
@@ -302,28 +303,30 @@ static int look_ahead(struct stream *stream) {
 }
 
 static int acked_now(struct stream *stream, uint64_t *ret_count) {
+    /* pairs with frame_ack and take_ack */
     uint64_t count = load_acquire(&stream->acked), noted = load_acquire(&stream->link.peer.acked);
     if (noted > count)
         count = noted;
-    if (count > load_acquire(&stream->sent)) /* notes come unchecked */
+    if (count > load_acquire(&stream->sent)) /* notes come unchecked; pairs with each store of sent */
         return link_break(&stream->link, "it acknowledges %llu messages, more than were sent", (unsigned long long)count);
     *ret_count = count;
     return 0;
 }
 
 static bool acks_ended(const struct stream *stream) {
+    /* pairs with stream_close_seen and set_gone */
     return load_acquire(&stream->closed) || load_acquire(&stream->link.peer.gone) || stream->receiving.eof;
 }
 
 static int acks_end_told(const struct stream *stream) {
-    if (load_acquire(&stream->closed) == CLOSED_GOODBYE)
+    if (load_acquire(&stream->closed) == CLOSED_GOODBYE) /* pairs with stream_close_seen */
         return error_note(-ESHUTDOWN, "the peer has closed without taking everything");
     return error_note(-ECONNRESET, "the peer is gone without taking everything");
 }
 
 /* Has the count moved since it was last told, or nothing more to wait for? */
 static bool is_news(struct stream *stream, uint64_t count) {
-    return count != stream->receiving.told || count == load_acquire(&stream->sent);
+    return count != stream->receiving.told || count == load_acquire(&stream->sent); /* pairs with each store of sent */
 }
 
 /* Reads on in search of acknowledgements. 0: bytes came, or the end; -EAGAIN, -ENOBUFS, or an error. */
@@ -346,6 +349,7 @@ static int read_notes(struct stream *stream, uint64_t count, bool ended) {
     peer_drain(&stream->link);
     if (!ended && acks_ended(stream))
         return 0;
+    /* pairs with take_ack */
     return load_acquire(&stream->link.peer.acked) != count || link_broken(&stream->link) < 0 ? 0 : -EAGAIN;
 }
 

@@ -56,11 +56,11 @@ static int export_now(struct hawser_channel *channel, int *ret_fd) {
         return error_set(r, "export: no socket could be had to pack the end into: %s", error_text(r));
     inner = fds[0];
     outer = fds[1];
-    if (!compare_exchange(&channel->claim->owner, &nobody, UINT32_MAX))
+    if (!compare_exchange(&channel->claim->owner, &nobody, UINT32_MAX)) /* pairs with claim_now: it may be another process's */
         return error_note(-EBUSY, "export: another process uses this end already");
     r = export_over(channel, inner);
     if (r < 0) {
-        store_seq_cst(&channel->claim->owner, 0);
+        store_seq_cst(&channel->claim->owner, 0); /* pairs with claim_now */
         return r;
     }
     channel->exported = true;

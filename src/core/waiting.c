@@ -15,7 +15,7 @@
 int half_sleeper_add(struct half *half, int waker) {
     for (int i = 0; i < SLEEPERS_MAX && waker >= 0; i++) {
         int none = 0;
-        if (compare_exchange(&half->sleepers[i], &none, waker + 1)) /* pairs with half_wake's load */
+        if (compare_exchange(&half->sleepers[i], &none, waker + 1)) /* pairs with half_wake and half_sleeps */
             return i;
     }
     return -1;
@@ -23,26 +23,26 @@ int half_sleeper_add(struct half *half, int waker) {
 
 void half_sleeper_remove(struct half *half, int slot) {
     if (slot >= 0)
-        store_seq_cst(&half->sleepers[slot], 0);
+        store_seq_cst(&half->sleepers[slot], 0); /* pairs with half_wake and half_sleeps */
 }
 
 void half_wake(struct half *half) {
     for (int i = 0; i < SLEEPERS_MAX; i++) {
-        int sleeper = load_seq_cst(&half->sleepers[i]); /* pairs with half_sleeper_add */
+        int sleeper = load_seq_cst(&half->sleepers[i]); /* pairs with half_sleeper_add and half_sleeper_remove */
         if (sleeper > 0)
             waker_wake(sleeper - 1);
     }
-    int bell = load_seq_cst(&half->bell); /* pairs with arm in epoll.c */
+    int bell = load_seq_cst(&half->bell); /* pairs with arm and channel_disarm */
     if (bell > 0) {
         waker_wake(bell - 1);
-        store_seq_cst(&half->rung, 1); /* after the write: it is then there to be read */
+        store_seq_cst(&half->rung, 1); /* after the write: it is then there to be read; pairs with arm */
     }
 }
 
 static bool half_sleeps(struct half *half) {
-    bool sleeps = load_seq_cst(&half->bell) > 0; /* pairs with arm in epoll.c */
+    bool sleeps = load_seq_cst(&half->bell) > 0; /* pairs with arm and channel_disarm */
     for (int i = 0; i < SLEEPERS_MAX; i++)
-        sleeps |= load_seq_cst(&half->sleepers[i]) > 0; /* pairs with half_sleeper_add */
+        sleeps |= load_seq_cst(&half->sleepers[i]) > 0; /* pairs with half_sleeper_add and half_sleeper_remove */
     return sleeps;
 }
 
@@ -59,7 +59,7 @@ void channel_kick_all(struct hawser_channel *channel, uint32_t news) {
 }
 
 int channel_cancel(struct hawser_channel *channel) {
-    if (exchange_seq_cst(&channel->interrupted, 0) == 0)
+    if (exchange_seq_cst(&channel->interrupted, 0) == 0) /* pairs with hawser_interrupt */
         return 0;
     return error_note(-ECANCELED, "the call was interrupted by hawser_interrupt()");
 }
@@ -104,6 +104,7 @@ static void sleep_on(struct waiting *waiting, enum want want, struct sleep_set *
         channel->transport->woken(channel->link, socket, POLLIN);
         return;
     }
+    /* pairs with hawser_interrupt */
     if (load_seq_cst(&channel->interrupted) || sleep_until(set, waker, waiting->deadline) == 0)
         return;
     for (unsigned i = 0; i < set->count; i++)
@@ -118,7 +119,7 @@ static void fall_asleep(struct waiting *waiting, enum want want) {
     struct sleep_set set = { .fds = fds };
     int waker = waker_self();
     int slot = half_sleeper_add(waiting->half, waker); /* [register] */
-    if (load_seq_cst(&channel->interrupted) == 0) {
+    if (load_seq_cst(&channel->interrupted) == 0) { /* pairs with hawser_interrupt */
         half_lock(channel, guard);
         int happened = channel->transport->arm(channel->link, want, &set);
         /* The arm compares with what was last told; when that was another thread, this one would sleep on its own news. */

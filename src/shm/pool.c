@@ -122,7 +122,7 @@ struct shm_descriptor pool_send(struct pool_writer *pool, uint16_t slot, uint64_
 int pool_reap(struct pool_writer *pool, const struct shm_segment *peer) {
     if (!peer || pool->sent == 0)
         return 0;
-    uint64_t released = load_acquire(&peer->released); /* pairs with pool_release: the reader's loads come before */
+    uint64_t released = load_acquire(&peer->released); /* pairs with pool_release: the reader's loads of the bytes come before */
     if (released - pool->released > pool->sent) {
         pool->fault = "the reader released more messages than it was sent";
         return -EPROTO;
@@ -229,6 +229,6 @@ int pool_release(struct pool_reader *pool, uint64_t slot) {
         return -EINVAL;
     pool->held[slot / 64] &= ~bit;
     store_relaxed(&pool->own->release[pool->released % SHM_SLOTS], (uint32_t)slot);
-    store_release(&pool->own->released, ++pool->released); /* pairs with pool_reap */
+    store_release(&pool->own->released, ++pool->released); /* pairs with pool_reap and sender_look */
     return 0;
 }

@@ -86,7 +86,7 @@ int ring_next_slow(struct ring_reader *reader, uint64_t word, struct ring_record
     if (size != 0 || offset == 0)
         return reader_fault(reader, "a skip with a body, or at the ring's start");
     /* What the skip leads to was written before the skip: the acquire that read the skip covers it. */
-    word = load_acquire(ring_word(reader->data, 0));
+    word = load_acquire(ring_word(reader->data, 0)); /* pairs with ring_publish */
     size = word & SHM_SIZE_MASK;
     kind = (uint32_t)(word >> SHM_KIND_SHIFT);
     if (kind == 0 || kind >= SHM_SKIP)

@@ -152,7 +152,7 @@ static inline void ring_append(struct ring_writer *writer, uint32_t kind, uint64
 static inline void ring_publish(struct ring_writer *writer) {
     if (!writer->pending)
         return;
-    store_release(writer->pending, writer->pending_word); /* [publish]: pairs with the acquire in ring_next */
+    store_release(writer->pending, writer->pending_word); /* [publish]; pairs with ring_next, ring_next_slow and ring_get */
     writer->pending = NULL;
 }
 
@@ -168,7 +168,7 @@ static inline bool ring_put(struct ring_writer *writer, const void *data, uint64
     ring_copy(header + 1, data, size); /* [body] */
     count_add(&writer->messages, 1);
     writer->write = next;
-    store_release(header, (uint64_t)SHM_DATA << SHM_KIND_SHIFT | size); /* [publish]: pairs with the acquire in ring_next */
+    store_release(header, (uint64_t)SHM_DATA << SHM_KIND_SHIFT | size); /* [publish]; pairs with ring_next, ring_get */
     prefetch_for_write(ring + ((next + RING_AHEAD) & mask));
     return true;
 }
@@ -178,7 +178,7 @@ static inline bool ring_put(struct ring_writer *writer, const void *data, uint64
 /* [next] The next record, without taking it: 1; 0 empty; -EPROTO. */
 static inline int ring_next(struct ring_reader *reader, struct ring_record *ret_record) {
     uint64_t offset = reader->read & reader->mask;
-    uint64_t word = load_acquire(ring_word(reader->data, offset)); /* pairs with ring_publish */
+    uint64_t word = load_acquire(ring_word(reader->data, offset)); /* pairs with ring_publish and ring_put */
     if (word == 0)
         return 0;
     uint64_t size = word & SHM_SIZE_MASK;
@@ -233,15 +233,15 @@ static inline int ring_release(struct ring_reader *reader, uint64_t ticket) {
 
 /* [free] Tells the writer what was taken and freed. Plain stores to a line of our own; the writer looks rarely. */
 static inline void ring_reader_publish(struct ring_reader *reader) {
-    store_release(&reader->own->freed, reader->freed); /* pairs with ring_refresh: our loads of the bytes come before */
-    store_release(&reader->own->taken, reader->taken); /* pairs with the asker's acquire */
+    store_release(&reader->own->freed, reader->freed); /* pairs with ring_refresh and sender_look: our loads come before */
+    store_release(&reader->own->taken, reader->taken); /* pairs with each load of taken */
 }
 
 /* The next message into the buffer at once; false: there is none, or ring_next is to look at it. capacity is below 2^56. */
 static inline bool ring_get(struct ring_reader *reader, void *buffer, uint64_t capacity, uint64_t *ret_size) {
     uint64_t read = reader->read, offset = read & reader->mask;
     const uint64_t *header = ring_word(reader->data, offset);
-    uint64_t word = load_acquire(header); /* pairs with ring_publish */
+    uint64_t word = load_acquire(header); /* pairs with ring_publish and ring_put */
     uint64_t size = word ^ (uint64_t)SHM_DATA << SHM_KIND_SHIFT; /* of another kind: impossibly large */
     if (unlikely(size > capacity || size > reader->size - offset - 8 || reader->held.first != reader->held.next))
         return false;

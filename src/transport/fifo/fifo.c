@@ -132,7 +132,7 @@ static int fifo_send(struct link *link, const hawser_message *messages, size_t n
 static int fifo_progress(struct link *link) {
     if (writes(link))
         return stream_progress(link);
-    store_seq_cst(&link->ack_due, 0); /* whatever the writer asks for */
+    store_seq_cst(&link->ack_due, 0); /* whatever the writer asks for; pairs with unpaid */
     return 0;
 }
 

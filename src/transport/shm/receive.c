@@ -42,7 +42,7 @@ bool receiver_meet(struct shm_link *shm) {
     struct shm_receiver *receiver = &shm->receiver;
     if (likely(receiver->peer != NULL))
         return true;
-    if (!load_acquire(&shm->met)) /* pairs with the release in meet */
+    if (!load_acquire(&shm->met)) /* pairs with shm_meet */
         return false;
     receiver->peer = segment_of(&shm->view.memory);
     receiver->light = shm->light;
@@ -96,8 +96,8 @@ static int receiver_empty(struct shm_link *shm, struct ring_record *record) {
         if (r != 0)
             return r;
     }
-    uint32_t state = load_acquire(&receiver->peer->state); /* pairs with the release in shutdown and close */
-    uint32_t gone = load_acquire(&shm->link.peer.gone);
+    uint32_t state = load_acquire(&receiver->peer->state); /* pairs with shm_tell */
+    uint32_t gone = load_acquire(&shm->link.peer.gone); /* pairs with set_gone */
     if (likely(state == SHM_OPEN && !gone)) {
         shm_glance_again(shm, &receiver->glance);
         return -EAGAIN;
@@ -105,12 +105,12 @@ static int receiver_empty(struct shm_link *shm, struct ring_record *record) {
     int r = ring_next(&receiver->ring, record);
     if (r != 0)
         return r;
-    state = load_acquire(&receiver->peer->state);
+    state = load_acquire(&receiver->peer->state); /* pairs with shm_tell */
     return ended(state != SHM_OPEN ? -ESHUTDOWN : -ECONNRESET);
 }
 
 static int receiver_unmet(struct shm_link *shm) {
-    uint32_t gone = load_acquire(&shm->link.peer.gone);
+    uint32_t gone = load_acquire(&shm->link.peer.gone); /* pairs with set_gone */
     wake_drain(shm);
     if (receiver_meet(shm))
         return 0;
@@ -422,7 +422,7 @@ int shm_ready(struct link *link) {
 
 /* The end is told only once no new acknowledgement came with it: what was taken before it counts. */
 static int acked_by(struct shm_link *shm, const struct shm_segment *peer, uint32_t gone, uint64_t *ret_taken) {
-    uint32_t state = load_acquire(&peer->state);
+    uint32_t state = load_acquire(&peer->state); /* pairs with shm_tell */
     uint64_t now = load_acquire(&peer->taken); /* pairs with ring_reader_publish */
     uint64_t sent = load_relaxed(&shm->sender.ring.messages), before = load_relaxed(&shm->acked);
     if (now < before || now > sent)
@@ -439,10 +439,10 @@ int shm_acked(struct link *link, uint64_t *ret_taken) {
     struct shm_link *shm = shm_of(link);
     if (load_relaxed(&link->broken))
         return link_broken(link);
-    uint32_t gone = load_acquire(&link->peer.gone);
-    if (!load_acquire(&shm->met)) /* pairs with the release in meet, as does the next */
+    uint32_t gone = load_acquire(&link->peer.gone); /* pairs with set_gone */
+    if (!load_acquire(&shm->met)) /* pairs with shm_meet */
         wake_drain(shm);
-    if (load_acquire(&shm->met))
+    if (load_acquire(&shm->met)) /* pairs with shm_meet */
         return acked_by(shm, segment_of(&shm->view.memory), gone, ret_taken);
     if (gone)
         return ended(-ECONNRESET);

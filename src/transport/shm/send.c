@@ -62,7 +62,7 @@ bool sender_meet(struct shm_link *shm) {
     struct shm_sender *sender = &shm->sender;
     if (sender->peer)
         return true;
-    if (!load_acquire(&shm->met)) /* pairs with the release in meet */
+    if (!load_acquire(&shm->met)) /* pairs with shm_meet */
         return false;
     sender->peer = segment_of(&shm->view.memory);
     sender->ring.peer = sender->peer;
@@ -92,6 +92,7 @@ static inline int claim(struct shm_link *shm, uint64_t size, uint8_t **ret_body)
 struct shm_seen sender_look(const struct shm_sender *sender) {
     if (!sender->peer)
         return (struct shm_seen){ 0 };
+    /* pairs with ring_reader_publish and pool_release */
     return (struct shm_seen){ .freed = load_acquire(&sender->peer->freed),
                               .released = load_acquire(&sender->peer->released),
                               .taken = load_acquire(&sender->peer->taken) };
@@ -141,7 +142,8 @@ static int pool_extend(struct shm_link *shm, uint64_t size) {
  * grows only when the reader has taken everything and holds on to it, or loans have the room. */
 static bool pool_suffices(const struct shm_sender *sender, uint64_t size) {
     const struct pool_writer *pool = sender->pool;
-    uint64_t taken = sender->peer ? load_acquire(&sender->peer->taken) : 0; /* a lie costs the liar room */
+    /* pairs with ring_reader_publish; a lie costs the liar room */
+    uint64_t taken = sender->peer ? load_acquire(&sender->peer->taken) : 0;
     return pool->sent > 0 && pool->total >= POOL_CALM && pool->total / 4 >= size && taken < load_relaxed(&sender->ring.messages);
 }
 
@@ -201,7 +203,7 @@ static int own_free(struct shm_link *shm) {
         return -EAGAIN;
     if (sender->own_message == 0)
         return 0;
-    uint64_t taken = sender->peer ? load_acquire(&sender->peer->taken) : 0;
+    uint64_t taken = sender->peer ? load_acquire(&sender->peer->taken) : 0; /* pairs with ring_reader_publish */
     if (taken > load_relaxed(&sender->ring.messages))
         return sender_fault(shm, "it took more messages than were sent");
     return taken >= sender->own_message ? 0 : -EAGAIN;

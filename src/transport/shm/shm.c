@@ -102,7 +102,7 @@ static int shm_meet(struct link *link, struct offer *offer) {
     uint32_t ours = own_barrier(shm), theirs = shm->view.barrier;
     shm->light = (ours & SHM_BARRIER_REGISTERED) && (theirs & SHM_BARRIER_ISSUES);
     shm->heavy = (theirs & SHM_BARRIER_REGISTERED) && (ours & SHM_BARRIER_ISSUES);
-    store_release(&shm->met, 1); /* pairs with sender_meet, receiver_meet and arm */
+    store_release(&shm->met, 1); /* pairs with each load of met */
     return 0;
 }
 
@@ -162,8 +162,8 @@ static void shm_tell(struct shm_link *shm, uint32_t state) {
     struct shm_segment *own = shm_own(shm);
     if (load_relaxed(&own->state) >= state)
         return;
-    store_release(&own->state, state); /* pairs with receiver_empty: the messages come before */
-    fence_seq_cst();                   /* pairs with the fence in the peer's arm */
+    store_release(&own->state, state); /* pairs with receiver_empty and acked_by: the messages come before */
+    fence_seq_cst();                   /* pairs with shm_arm */
     wake_receiver(shm);
     if (state == SHM_CLOSED && receiver_meet(shm))
         wake_sender(shm);

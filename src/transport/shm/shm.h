@@ -159,9 +159,9 @@ static inline void wake_receiver(struct shm_link *shm) {
         return;
     }
     if (sender->light)
-        fence_compiler(); /* pairs with barrier_heavy() in the peer's arm */
+        fence_compiler(); /* pairs with barrier_heavy: shm_arm has the peer issue it */
     else
-        fence_seq_cst(); /* pairs with the fence in the peer's arm */
+        fence_seq_cst(); /* pairs with shm_arm */
     uint32_t asleep = load_relaxed(&sender->peer->receiver_asleep);
     if (likely(!(asleep & 1)) || asleep == sender->rung)
         return;
@@ -173,9 +173,9 @@ static inline void wake_receiver(struct shm_link *shm) {
 static inline void wake_sender(struct shm_link *shm) {
     struct shm_receiver *receiver = &shm->receiver;
     if (receiver->light)
-        fence_compiler();
+        fence_compiler(); /* pairs with barrier_heavy: shm_arm has the peer issue it */
     else
-        fence_seq_cst(); /* both pair as above */
+        fence_seq_cst(); /* pairs with shm_arm */
     uint32_t sender = load_relaxed(&receiver->peer->sender_asleep);
     uint32_t asker = load_relaxed(&receiver->peer->asker_asleep);
     if (likely(!((sender | asker) & 1)))

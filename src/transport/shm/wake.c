@@ -39,7 +39,7 @@ void wake_drain(struct shm_link *shm) {
 /* [S] The peer's hello had not come when we published. Had it come since, the peer may sleep already; if it comes
  * later, the peer looks at our ring after its hello, and finds the message. */
 void wake_unmet(struct shm_link *shm) {
-    fence_seq_cst(); /* pairs with the peer's arm */
+    fence_seq_cst(); /* pairs with shm_arm */
     wake_drain(shm);
     if (sender_meet(shm))
         wake_receiver(shm);
@@ -69,9 +69,10 @@ static bool send_changed(struct shm_link *shm) {
 }
 
 static bool ack_changed(struct shm_link *shm) {
-    if (!load_acquire(&shm->met)) /* pairs with the release in meet */
+    if (!load_acquire(&shm->met)) /* pairs with shm_meet */
         return false;
     const struct shm_segment *peer = segment_of(&shm->view.memory);
+    /* pairs with ring_reader_publish */
     return load_acquire(&peer->taken) != load_relaxed(&shm->acked) || load_relaxed(&peer->state) == SHM_CLOSED;
 }
 
@@ -89,8 +90,10 @@ int shm_arm(struct link *link, enum want want, struct sleep_set *set) {
     uint32_t *word = asleep_word(shm, sleeper);
     count_add(&shm->sleepers[sleeper], 1);
     store_relaxed(word, (load_relaxed(word) + 1) | 1); /* [arm] */
-    fence_seq_cst(); /* pairs with the publisher's fence */
-    int r = load_acquire(&shm->met) && shm->heavy ? barrier_heavy() : 0; /* [barrier] */
+    /* pairs with wake_receiver, wake_sender, wake_unmet and shm_tell */
+    fence_seq_cst();
+    /* [barrier]; the load pairs with shm_meet */
+    int r = load_acquire(&shm->met) && shm->heavy ? barrier_heavy() : 0;
     /* [again] */
     bool changed = want == WANT_RECEIVE ? receive_changed(shm) : want == WANT_SEND ? send_changed(shm) : ack_changed(shm);
     if (r < 0 || changed || load_relaxed(&link->peer.gone) || load_relaxed(&link->broken))

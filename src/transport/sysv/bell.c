@@ -45,7 +45,7 @@ int bells_adopt(struct sysv_link *sysv, int fd) {
         return error_set(-EPROTO, "the peer's page of bells has another format");
     }
     sysv->theirs = memory;
-    store_release(&sysv->met, 1); /* pairs with meet_peer */
+    store_release(&sysv->met, 1); /* pairs with each load of met */
     return 0;
 }
 
@@ -57,7 +57,7 @@ static bool meet_peer(struct sysv_link *sysv) {
     peer_drain(&sysv->stream.link);
     if (sleeping(sysv) > 0)
         link_news(&sysv->stream.link);
-    return load_acquire(&sysv->met);
+    return load_acquire(&sysv->met); /* pairs with bells_adopt */
 }
 
 /* rang keeps a peer that sleeps on, for its own reasons, from being rung for each message. */
@@ -76,7 +76,7 @@ bool bells_empty(struct sysv_link *sysv) {
     if (!load_acquire(&sysv->met)) /* pairs with bells_adopt */
         return false;
     sysv->seen_sent = load_relaxed(&bells_of(&sysv->theirs)->sent);
-    /* acquire: pairs with set_gone; one that died may have put in more than it counted */
+    /* pairs with set_gone; one that died may have put in more than it counted */
     return sysv->seen_sent == sysv->received && !load_acquire(&sysv->stream.link.peer.gone);
 }
 
@@ -96,14 +96,14 @@ void bells_announce(struct sysv_link *sysv, int packets) {
 }
 
 void bell_receiver(struct sysv_link *sysv) {
-    fence_seq_cst(); /* pairs with the fence in sysv_arm */
+    fence_seq_cst(); /* pairs with sysv_arm */
     if (meet_peer(sysv))
         ring(sysv, &bells_of(&sysv->theirs)->receiver_asleep, &sysv->rang_receiver);
 }
 
 void bell_sender(struct sysv_link *sysv) {
     store_relaxed(&bells_of(&sysv->own)->received, ++sysv->received);
-    fence_seq_cst(); /* pairs with the fence in sysv_arm */
+    fence_seq_cst(); /* pairs with sysv_arm */
     if (meet_peer(sysv))
         ring(sysv, &bells_of(&sysv->theirs)->sender_asleep, &sysv->rang_sender);
 }
@@ -131,14 +131,14 @@ int sysv_arm(struct link *link, enum want want, struct sleep_set *set) {
     struct sysv_link *sysv = sysv_of(link);
     struct bedroom *bedroom = &sysv->bedroom;
     enum sleeper sleeper = sleeper_of(want);
-    bool stuck = load_seq_cst(&sysv->stream.stuck) & STUCK_BYTES;
+    bool stuck = load_seq_cst(&sysv->stream.stuck) & STUCK_BYTES; /* pairs with each store of stuck */
     bool wants_room = want == WANT_SEND || stuck;
     lock_acquire(&bedroom->lock);
     count_add(&bedroom->n[sleeper], 1);
     bedroom->wants_room[sleeper] |= wants_room;
     set_words(sysv, wants_room);
     lock_release(&bedroom->lock);
-    fence_seq_cst(); /* pairs with those in bell_receiver and bell_sender */
+    fence_seq_cst(); /* pairs with bell_receiver and bell_sender */
     if (wants_room && !bells_full(sysv))
         return 1;
     return stream_arm(link, want, set);
