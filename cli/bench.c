@@ -29,7 +29,8 @@ struct plan {
     enum way_wait waits[3];
     size_t n_waits;
     int64_t time_ns; /* for each figure, over all its samples */
-    bool quick, one_cpu, many, targets;
+    bool quick, one_cpu, many, targets, peers;
+    bool sizes_or_waits; /* said on the command line */
     struct output {
         const char *path; /* NULL: not wanted; "-": standard output, instead of the table */
         FILE *file;
@@ -49,6 +50,7 @@ static const char help[] =
     "  --one-cpu     both processes on one CPU\n"
     "  --many        one-way with hawser_send_many too\n"
     "  --targets     the figures that hawser promises, each with what was measured\n"
+    "  --peers       shm beside other libraries (iceoryx, UCX, Boost.Interprocess, nng, ZeroMQ), as far as they were built\n"
     "  --json FILE   the figures as JSON too; - is standard output, instead of the table\n"
     "  --html FILE   the figures as a page too\n"
     "\n"
@@ -112,6 +114,7 @@ static int parse_time(struct plan *plan, const char *text) {
 }
 
 static int parse_value(struct plan *plan, const char *option, const char *value) {
+    plan->sizes_or_waits |= strcmp(option, "--sizes") == 0 || strcmp(option, "--wait") == 0;
     if (strcmp(option, "--sizes") == 0)
         return parse_sizes(plan, value);
     if (strcmp(option, "--wait") == 0)
@@ -132,6 +135,8 @@ static int parse_flag(struct plan *plan, const char *option) {
         plan->many = true;
     else if (strcmp(option, "--targets") == 0)
         plan->targets = true;
+    else if (strcmp(option, "--peers") == 0)
+        plan->peers = true;
     else
         return usage("there is no option %s", option);
     return EXIT_DONE;
@@ -294,6 +299,12 @@ static int run_rows(const struct plan *plan, struct session *session) {
     return code;
 }
 
+static int run_peers(const struct plan *plan, struct session *session) {
+    FILE *json = plan->json.file;
+    int code = peers_run(session, json == stdout ? NULL : stdout, json);
+    return json ? code | finish(&plan->json, ferror(json) ? -EIO : 0) : code;
+}
+
 static int run(const struct plan *plan) {
     struct session session = { .samples = plan->quick && !plan->targets ? SAMPLES_QUICK : SAMPLES_FULL };
     session.time_ns = plan->time_ns / session.samples;
@@ -301,7 +312,7 @@ static int run(const struct plan *plan) {
         return EXIT_FAILED;
     if (plan->quick)
         session.budget_end_ns = bench_now() + QUICK_BUDGET_NS;
-    int code = plan->targets ? targets_run(&session) : run_rows(plan, &session);
+    int code = plan->targets ? targets_run(&session) : plan->peers ? run_peers(plan, &session) : run_rows(plan, &session);
     session_close(&session);
     if (session.signal) { /* everything is cleaned up: die of it, as the caller expects */
         sigset_t none;
@@ -338,6 +349,8 @@ int verb_bench(int argc, char **argv) {
         return code;
     if (plan.targets && (plan.json.path || plan.html.path || plan.n_mechanisms || plan.one_cpu || plan.many))
         return usage("%s takes no other option than --quick and --time", "--targets");
+    if (plan.peers && (plan.targets || plan.html.path || plan.n_mechanisms || plan.one_cpu || plan.many || plan.sizes_or_waits))
+        return usage("%s takes no other option than --quick, --time and --json", "--peers");
     if (plan.n_mechanisms == 0)
         add_all(&plan);
     if (plan.time_ns == 0)

@@ -67,6 +67,9 @@ struct row {
     double spread;              /* (highest - lowest) / median of the p50 or rate of `figures` */
     unsigned kept, retried, unsteady; /* pairs of samples: used, measured again, used though their probes disagree */
     char failure[SENTENCE_MAX]; /* empty: all is well */
+
+    const char *best_peer;  /* beside other libraries: the best of them, or NULL */
+    double times_best_peer; /* how many times as good `figures` are; more is better */
 };
 
 struct session {
@@ -99,10 +102,12 @@ double interrupts_count(void); /* of all CPUs, from /proc/interrupts; NAN when i
 const char *pattern_name(enum pattern pattern);
 const char *wait_name(enum way_wait wait);
 void table_print(FILE *file, const struct session *session, const struct row *rows, size_t n);
-void table_print_where(FILE *file, const struct session *session, const struct row *rows, size_t n); /* its first lines */
+/* Its first lines; hawser was measured in turn with `other`. */
+void table_print_where(FILE *file, const struct session *session, const struct row *rows, size_t n, const char *other);
 int html_print(FILE *file, const struct session *session, const struct row *rows, size_t n);
 int json_print(FILE *file, const struct row *rows, size_t n);
 int targets_run(struct session *session); /* prints as it goes; an exit code */
+int peers_run(struct session *session, FILE *table, FILE *json); /* either may be NULL; an exit code */
 
 /* Connect, accept, first message over shm: p50_ns, p99_ns and descriptors. Errors as sample_run(). */
 int connect_measure(struct session *session, struct sample *ret_sample, char *ret_sentence);

@@ -71,7 +71,7 @@ static void print_section(FILE *file, const struct row *rows, size_t n, enum pat
 int html_print(FILE *file, const struct session *session, const struct row *rows, size_t n) {
     fputs(head, file);
     fprintf(file, "<p>");
-    table_print_where(file, session, rows, n);
+    table_print_where(file, session, rows, n, "bare");
     fprintf(file, "</p>\n");
     for (enum pattern pattern = PATTERN_ROUND_TRIP; pattern <= PATTERN_ONE_WAY_MANY; pattern++)
         print_section(file, rows, n, pattern);

@@ -33,7 +33,11 @@ static void print_object(FILE *file, const struct row *row) {
     print_number(file, "interrupts_per_message", figures->interrupts, ", ");
     print_number(file, "raw_p50_ns", row->bare ? row->bare_figures.p50_ns : NAN, ", ");
     print_number(file, "raw_messages_per_s", row->bare ? row->bare_figures.messages_per_s : NAN, ", ");
-    /* beyond the promised keys: how far apart the CPUs were, and how far apart the samples */
+    /* beyond the promised keys: the best of other libraries, how far apart the CPUs were, and how far apart the samples */
+    if (row->best_peer) {
+        fprintf(file, "\"best_peer\": \"%s\", ", row->best_peer);
+        print_number(file, "times_best_peer", row->times_best_peer, ", ");
+    }
     print_number(file, "distance_ns", figures->distance_ns, ", ");
     print_number(file, "spread", row->spread, " }");
 }

@@ -51,7 +51,7 @@ static int take(struct session *session, struct row *row, const struct way *way,
     session->overhead_ns += (overhead - session->overhead_ns) / 16;
     if (r < 0 && r != -ECANCELED) {
         char size[NUMBER_TEXT];
-        snprintf(row->failure, sizeof row->failure, "%s%s, %s, %s, wait=%s: %.300s", way == row->ours ? "" : "bare ",
+        snprintf(row->failure, sizeof row->failure, "%s%s, %s, %s, wait=%s: %.300s", bare_way_find(way->name) == way ? "bare " : "",
                  way->name, pattern_name(pattern), size_text(row->size, size), wait_name(wait), sentence);
     }
     return r;

@@ -19,7 +19,7 @@ const char *wait_name(enum way_wait wait) {
     return names[wait];
 }
 
-void table_print_where(FILE *file, const struct session *session, const struct row *rows, size_t n) {
+void table_print_where(FILE *file, const struct session *session, const struct row *rows, size_t n, const char *other) {
     double distances[1024], low = INFINITY, high = 0;
     size_t known = 0;
     for (size_t i = 0; i < n && known < sizeof distances / sizeof *distances; i++) {
@@ -39,7 +39,7 @@ void table_print_where(FILE *file, const struct session *session, const struct r
     if (known)
         fprintf(file, "A cache line there and back between them: %.0f ns (%.0f to %.0f over the rows).\n",
                 median(distances, known), low, high);
-    fprintf(file, "Medians of %u samples, hawser and bare in turn; every message was checked on arrival.\n", session->samples);
+    fprintf(file, "Medians of %u samples, hawser and %s in turn; every message was checked on arrival.\n", session->samples, other);
 }
 
 static void print_ratio(FILE *file, double ours, double bare) {
@@ -98,7 +98,7 @@ static void print_section(FILE *file, const struct row *rows, size_t n, enum pat
 
 void table_print(FILE *file, const struct session *session, const struct row *rows, size_t n) {
     bool unsteady = false;
-    table_print_where(file, session, rows, n);
+    table_print_where(file, session, rows, n, "bare");
     for (enum pattern pattern = PATTERN_ROUND_TRIP; pattern <= PATTERN_ONE_WAY_MANY; pattern++)
         print_section(file, rows, n, pattern);
     for (size_t i = 0; i < n; i++)

@@ -66,13 +66,15 @@ static void add_kernel(struct targets *targets) {
 }
 
 static void add_peers(struct targets *targets) {
-    for (const struct way *const *peer = peer_ways; *peer; peer++) {
-        const char *mechanism = strcmp((*peer)->name, "zmq-tcp") == 0 ? "tcp" : "unix";
-        struct target *target = add(targets, mechanism, PATTERN_ONE_WAY_MANY, WAY_ADAPTIVE, 64);
-        target->row.bare = *peer;
+    static const struct {
+        const char *peer, *mechanism;
+    } pairs[] = { { "zmq-ipc", "unix" }, { "zmq-tcp", "tcp" } };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs && peer_find(pairs[i].peer); i++) {
+        struct target *target = add(targets, pairs[i].mechanism, PATTERN_ONE_WAY_MANY, WAY_ADAPTIVE, 64);
+        target->row.bare = peer_find(pairs[i].peer);
         target->row.bare_wait = WAY_BLOCK;
         target->limit = 1.3;
-        snprintf(target->than, sizeof target->than, "%s", (*peer)->name);
+        snprintf(target->than, sizeof target->than, "%s", pairs[i].peer);
     }
 }
 
@@ -171,7 +173,7 @@ int targets_run(struct session *session) {
     add_kernel(targets);
     add_peers(targets);
     add_shm(targets);
-    if (!peer_ways[0])
+    if (!peer_find("zmq-ipc"))
         printf("(built without libzmq3-dev: nothing to hold send_many against)\n");
     printf("Medians of %u samples in turn; %s. Columns: the promise, hawser / the other = ratio, distance, spread.\n\n", session->samples,
            !session->cpus.pinned ? "not pinned" : session->cpus.together ? "only one CPU allowed" : "one process pinned to each CPU");

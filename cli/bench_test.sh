@@ -32,6 +32,7 @@ refuses "no option --fast" --fast
 refuses "wants a value" --json
 refuses "wants a value" --html
 refuses "no other option" --targets --one-cpu
+refuses "no other option" --peers --sizes 8
 refuses "nobody can spin" --one-cpu cache
 
 "$hawser" bench --help | grep -q "example" || fail "--help has no example"
@@ -51,6 +52,38 @@ assert [row["pattern"] for row in rows].count("rtt") == 1
 PYTHON
 fi
 rm -f "$TMPDIR/rows.html" "$TMPDIR/rows.json" "$TMPDIR/table"
+
+# The peers: a command without their modules beside it names each, with what building it takes, and depends on none.
+mkdir "$TMPDIR/bare"
+cp "$hawser" "$TMPDIR/bare/hawser"
+LD_LIBRARY_PATH=$(dirname "$hawser")/../src "$TMPDIR/bare/hawser" bench --peers --quick --time 6ms --json "$TMPDIR/peers.json" \
+    >"$TMPDIR/table" || fail "--peers without any"
+for package in libiceoryx-posh-dev libucx-dev libboost-dev libnng-dev libzmq3-dev; do
+    grep -q "not built: install $package" "$TMPDIR/table" || fail "--peers does not name $package"
+done
+if command -v python3 >/dev/null; then
+    python3 - "$TMPDIR/peers.json" <<'PYTHON' || fail "the JSON of --peers is not as promised"
+import json, sys
+rows = json.load(open(sys.argv[1]))
+assert [(row["mechanism"], row["pattern"], row["size"]) for row in rows] == [
+    ("shm", "rtt", 8), ("shm", "rtt", 1024), ("shm", "rtt", 65536), ("shm", "oneway", 8), ("shm", "oneway", 64),
+    ("shm", "oneway", 256), ("shm", "oneway", 1024), ("shm", "oneway", 4096), ("shm", "oneway", 65536)]
+PYTHON
+fi
+rm -rf "$TMPDIR/bare" "$TMPDIR/peers.json" "$TMPDIR/table"
+
+# Killed in the midst of it: nothing that it started lives on.
+if command -v setsid >/dev/null && command -v pgrep >/dev/null; then
+    setsid "$hawser" bench --peers --time 60s >/dev/null 2>&1 &
+    pid=$!
+    while [ "$(pgrep -c -g $pid)" -lt 3 ] && kill -0 $pid 2>/dev/null; do :; done
+    kill -KILL $pid
+    wait $pid 2>/dev/null
+    tries=0
+    while pgrep -g $pid >/dev/null && [ $tries -lt 500 ]; do tries=$((tries + 1)); done
+    [ $tries -lt 500 ] || fail "--peers, killed, leaves processes: $(pgrep -a -g $pid)"
+    rm -rf "$TMPDIR"/hawser-bench-*
+fi
 
 # A user who has had enough: dies of the signal, and takes everything along.
 "$hawser" bench sysv mq pipe --time 60s --wait block >/dev/null 2>&1 &
