@@ -153,7 +153,7 @@ static int check_peer_memory(int fd, uint64_t minimum, uint64_t maximum, int sta
     off_t hole = sys_lseek(fd, 0, SEEK_HOLE);
     if (hole < 0)
         return error_set((int)hole, "look for holes in the peer's memory: %s", error_text((int)hole));
-    if (hole != status.st_size)
+    if (hole != status.st_size || (uint64_t)status.st_blocks < size / 512) /* memfds of huge pages do not tell by SEEK_HOLE */
         return error_set(-EPROTO, "the peer's memory has holes");
     *ret_size = size;
     return 0;

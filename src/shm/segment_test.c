@@ -62,6 +62,14 @@ static void test_refusals(void **state) {
     assert_int_equal(memory_adopt(fd, 1, 8191, 0, &memory), -EPROTO);
     assert_non_null(strstr(error_sentence(), "quota"));
     sys_close(fd);
+    fd = sys_memfd_create("test", MFD_ALLOW_SEALING | MFD_HUGETLB); /* claims to have no holes, and has nothing else */
+    if (fd >= 0) {
+        assert_int_equal(sys_ftruncate(fd, 1 << 30), 0);
+        assert_int_equal(sys_fcntl(fd, F_ADD_SEALS, MEMORY_SEALS), 0);
+        assert_int_equal(memory_adopt(fd, 1, 1 << 30, 0, &memory), -EPROTO);
+        assert_non_null(strstr(error_sentence(), "holes"));
+        sys_close(fd);
+    }
     int pipes[2];
     assert_int_equal(sys_pipe2(pipes, O_CLOEXEC), 0);
     assert_int_equal(memory_adopt(pipes[0], 1, 1 << 20, 0, &memory), -EPROTO);
