@@ -14,10 +14,31 @@ void control_put_fds(struct msghdr *message, const int *fds, unsigned n) {
     memcpy(CMSG_DATA(header), fds, n * sizeof(int));
 }
 
+#define SCM_PIDFD_ 4 /* include/linux/socket.h, since Linux 6.5; who sets SO_PASSPIDFD gets one with each message */
+
+static void close_pidfd(struct cmsghdr *header) {
+    int fd;
+    if (header->cmsg_type != SCM_PIDFD_ || header->cmsg_len < CMSG_LEN(sizeof fd))
+        return;
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    if (fd >= 0)
+        sys_close(fd);
+}
+
+bool control_has_others(const struct msghdr *message) {
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = sys_next_control(message, header))
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+            return true;
+    return false;
+}
+
 unsigned control_take_fds(const struct msghdr *message, int *ret_fds, unsigned most) {
     unsigned n = 0;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = sys_next_control(message, header)) {
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+        if (header->cmsg_level != SOL_SOCKET)
+            continue;
+        close_pidfd(header);
+        if (header->cmsg_type != SCM_RIGHTS)
             continue;
         size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (size_t i = 0; i < count; i++) {

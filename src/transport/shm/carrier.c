@@ -89,6 +89,10 @@ int carrier_peek(struct shm_link *shm, int *fds, unsigned n) {
         return error_set(-ENOMEM, "receive descriptors: %s", error_text((int)got));
     int fresh[CARRIER_MAX];
     unsigned arrived = got >= 0 ? control_take_fds(&message, fresh, CARRIER_MAX) : 0; /* an empty packet may bring some, too */
+    if (got >= 0 && control_has_others(&message)) { /* it takes the place of descriptors */
+        carrier_close(fresh, arrived);
+        return link_break(&shm->link, "the socket for descriptors was told to bring something else, too");
+    }
     if (got != sizeof count || count != n) {
         carrier_close(fresh, arrived);
         return link_break(&shm->link, "the descriptors that a message promised did not come");

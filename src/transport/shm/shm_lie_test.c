@@ -106,6 +106,30 @@ static void test_lying_carrier(void **state) {
     }
 }
 
+/* Who connects makes both ends of the socket for descriptors, and may keep a copy of ours: what it sets there must not bring us
+ * descriptors that nobody closes, nor make those that come look as if there were none free. */
+static void test_lying_options(void **state) {
+    (void)state;
+    enum { PASS_PIDFD = 76 }; /* SO_PASSPIDFD */
+    static const int names[] = { PASS_PIDFD, SO_PASSCRED, SO_TIMESTAMP };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        static const int on = 1;
+        struct shm_link *liar;
+        unsigned before = open_descriptors();
+        struct ends ends = met_pair(&liar);
+        char byte;
+        int fd = -1, zero = 0;
+        size_t size, n;
+        if (sys_setsockopt(shm_of(ends.b->link)->carrier, SOL_SOCKET, names[i], &on, sizeof on) == 0) {
+            ok(hawser_send_fds(ends.a, "x", 1, &zero, 1, HAWSER_NOW));
+            assert_int_equal(hawser_recv_fds(ends.b, &byte, 1, &fd, 1, HAWSER_NOW, &size, &n), -EPROTO);
+            assert_non_null(strstr(hawser_explain(), "something else"));
+        }
+        ends_close(&ends);
+        assert_int_equal(open_descriptors(), before);
+    }
+}
+
 static void test_lying_receiver(void **state) {
     (void)state;
     for (int lie = 0; lie < 4; lie++) {
@@ -134,7 +158,7 @@ static void test_lying_receiver(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lying_sender),   cmocka_unit_test(test_lying_memory),      cmocka_unit_test(test_lying_receiver),
-        cmocka_unit_test(test_lying_carrier),
+        cmocka_unit_test(test_lying_carrier),  cmocka_unit_test(test_lying_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
