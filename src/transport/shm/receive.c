@@ -52,7 +52,7 @@ bool receiver_meet(struct shm_link *shm) {
 }
 
 static int receiver_fault(struct shm_link *shm, const char *fault) {
-    return link_break(&shm->link, "the peer broke the protocol: %s", fault);
+    return link_break(&shm->link, "%s", fault);
 }
 
 static int ended(int error) {

@@ -80,7 +80,7 @@ static inline int sender_check(struct shm_link *shm) {
 }
 
 static int sender_fault(struct shm_link *shm, const char *fault) {
-    return link_break(&shm->link, "the peer broke the protocol: %s", fault);
+    return link_break(&shm->link, "%s", fault);
 }
 
 static inline int claim(struct shm_link *shm, uint64_t size, uint8_t **ret_body) {
