@@ -104,6 +104,9 @@ int ring_next_slow(struct ring_reader *reader, uint64_t word, struct ring_record
 int ring_hold_grow(struct ring_reader *reader) {
     struct ring_held *held = &reader->held;
     uint64_t capacity = held->capacity ? held->capacity * 2 : HELD_FIRST;
+    /* Held messages keep their room, so no more than fit are taken after the oldest of them: else the writer overwrote it. */
+    if (capacity > HELD_FIRST && capacity > reader->size / 4)
+        return reader_fault(reader, "more messages than the ring has room for");
     if (capacity > SIZE_MAX / sizeof(uint64_t))
         return -ENOMEM;
     uint64_t *ends = memory_resize(NULL, (size_t)capacity * sizeof *ends);

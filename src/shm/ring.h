@@ -202,7 +202,7 @@ static inline void ring_consume(struct ring_reader *reader, const struct ring_re
         reader->freed = record->end;
 }
 
-/* Takes the record but keeps its bytes until ring_release() with *ret_ticket. -ENOMEM. */
+/* Takes the record but keeps its bytes until ring_release() with *ret_ticket. -ENOMEM; -EPROTO. */
 static inline int ring_hold(struct ring_reader *reader, const struct ring_record *record, uint64_t *ret_ticket) {
     struct ring_held *held = &reader->held;
     if (unlikely(held->next - held->first >= held->capacity)) {

@@ -209,6 +209,27 @@ static void test_hostile_words(void **state) {
     expect_reader_fault(UINT64_C(6) << 56, "longer than the ring");
 }
 
+/* A writer that goes on over what is held would make the account of it grow for ever. */
+static void test_hostile_overrun(void **state) {
+    (void)state;
+    pair_init(4096);
+    struct ring_record record;
+    uint64_t oldest, ticket, n = 0;
+    int r = 0;
+    pair.writer.peer = NULL;
+    for (; r == 0 && n < 100000; n++) {
+        pair.writer.limit = pair.writer.write + 4096;
+        assert_int_equal(put(&pair.writer, n, 8), 0);
+        assert_int_equal(ring_next(&pair.reader, &record), 1);
+        r = ring_hold(&pair.reader, &record, n == 0 ? &oldest : &ticket);
+        if (r == 0 && n > 0)
+            assert_int_equal(ring_release(&pair.reader, ticket), 0);
+    }
+    assert_int_equal(r, -EPROTO);
+    assert_true(n > 4096 / 16 && n < 4096);
+    assert_non_null(strstr(pair.reader.fault, "more messages"));
+}
+
 static void test_hostile_cursor(void **state) {
     (void)state;
     pair_init(4096);
@@ -325,7 +346,7 @@ int main(void) {
         cmocka_unit_test(test_wrap_everywhere), cmocka_unit_test(test_full_and_empty), cmocka_unit_test(test_largest_fits),
         cmocka_unit_test(test_batch),           cmocka_unit_test(test_early_turn),     cmocka_unit_test(test_hold),
         cmocka_unit_test(test_hostile_words),   cmocka_unit_test(test_hostile_cursor), cmocka_unit_test(test_two_threads),
-        cmocka_unit_test(test_two_processes),
+        cmocka_unit_test(test_two_processes),   cmocka_unit_test(test_hostile_overrun),
     };
     return cmocka_run_group_tests(tests, NULL, done);
 }

@@ -365,7 +365,7 @@ static int take_one(struct shm_link *shm, const struct incoming *incoming, hawse
     uint64_t ticket;
     int r = ring_hold(&shm->receiver.ring, &incoming->record, &ticket);
     if (unlikely(r < 0))
-        return error_set(r, "take: no memory to remember what is held");
+        return r == -EPROTO ? receiver_fault(shm, shm->receiver.ring.fault) : error_set(r, "take: no memory to remember what is held");
     if (unlikely(incoming->fds > 0))
         carrier_pop(shm);
     *ret_message = (hawser_message){ .data = incoming->data, .size = (size_t)incoming->size, .internal = { HELD_RING, ticket } };
