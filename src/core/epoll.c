@@ -102,6 +102,8 @@ static int arm(struct hawser_channel *channel) {
     /* the flag pairs with hawser_interrupt */
     if (channel->transport->arm(channel->link, WANT_RECEIVE, &set) != 0 || load_seq_cst(&channel->interrupted))
         return 1;
+    for (unsigned i = 0; set.brief && i < set.count; i++) /* nobody here ends a sleep after a millisecond */
+        set.fds[i].events = POLLIN;
     return watch_all(channel, &set);
 }
 

@@ -54,11 +54,18 @@ int peer_pidfd(const struct peer *peer) {
     return load_acquire(&peer->known) ? peer->pidfd : -1; /* pairs with peer_know */
 }
 
-void peer_sleep(const struct peer *peer, struct sleep_set *set) {
+static void sleep_for(const struct peer *peer, short events, struct sleep_set *set) {
     if (load_seq_cst(&peer->gone)) /* both would be ready for ever; pairs with set_gone */
         return;
-    sleep_add(set, peer->socket, POLLIN);
+    sleep_add(set, peer->socket, events);
     sleep_add(set, peer_pidfd(peer), POLLIN);
+}
+
+void peer_sleep(const struct peer *peer, struct sleep_set *set) { sleep_for(peer, POLLIN, set); }
+
+void peer_sleep_deaf(const struct peer *peer, struct sleep_set *set) {
+    sleep_for(peer, 0, set); /* a hang-up is told without asking */
+    set->brief = true;
 }
 
 static void take_ack(struct link *link, uint64_t value) {
@@ -81,11 +88,13 @@ static void take_own(struct link *link, const struct note *note) {
 
 /* Of a peer that has said hello. */
 static void take_note(struct link *link, const struct note *note) {
-    if (note->type == NOTE_ACK)
+    if (note->type == NOTE_RING)
+        count_add(&link->peer.rings, 1);
+    else if (note->type == NOTE_ACK)
         take_ack(link, note->value);
     else if (note->type >= NOTE_OWN)
         take_own(link, note);
-    else if (note->type != NOTE_RING)
+    else
         link_break(link, "an unexpected note of type %u", note->type);
     link_news(link); /* a ring too: it may have been for the other half, which sleeps on the same socket */
 }

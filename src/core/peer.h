@@ -55,6 +55,7 @@ struct peer {
     uint32_t known; /* atomic: pid, uid, gid and pidfd are filled in */
     uint32_t gone;  /* atomic: hang-up or death was seen; never goes back */
     uint64_t acked; /* atomic: largest NOTE_ACK so far */
+    uint64_t rings; /* atomic: doorbells heard */
     uint32_t starved; /* atomic: the hello brings descriptors and there were none free: it stays on the socket */
     struct lock lock;
 };
@@ -71,6 +72,8 @@ int peer_pidfd(const struct peer *peer);
 
 /* Adds socket and pidfd to a sleep. */
 void peer_sleep(const struct peer *peer, struct sleep_set *set);
+/* The same, but not for notes: only the end of the peer, or of a brief moment, ends the sleep. */
+void peer_sleep_deaf(const struct peer *peer, struct sleep_set *set);
 
 /* One descriptor of a sleep had revents: is it one of ours? Then takes a note or sets gone; returns true. */
 bool peer_woken(struct link *link, int fd, short revents);

@@ -100,13 +100,13 @@ static void waker_clear(int waker) {
     sys_read(waker, &count, sizeof count);
 }
 
-/* NULL: without end. brief: there is no waker, so an interrupt is noticed by looking. */
-static struct timespec *until(int64_t deadline, bool brief, struct timespec *timeout) {
-    if (deadline == DEADLINE_NEVER && !brief)
+/* NULL: without end. */
+static struct timespec *until(int64_t deadline, int64_t most_ns, struct timespec *timeout) {
+    if (deadline == DEADLINE_NEVER && most_ns == INT64_MAX)
         return NULL;
-    int64_t left = deadline == DEADLINE_NEVER ? NAP_NS : deadline == DEADLINE_PAST ? 0 : deadline - clock_now();
-    if (brief && left > NAP_NS)
-        left = NAP_NS;
+    int64_t left = deadline == DEADLINE_NEVER ? most_ns : deadline == DEADLINE_PAST ? 0 : deadline - clock_now();
+    if (left > most_ns)
+        left = most_ns;
     if (left < 0)
         left = 0;
     *timeout = (struct timespec){ .tv_sec = (time_t)(left / 1000000000), .tv_nsec = (long)(left % 1000000000) };
@@ -118,7 +118,8 @@ int sleep_until(struct sleep_set *set, int waker, int64_t deadline) {
     unsigned n = set->count;
     if (waker >= 0)
         set->fds[n++] = (struct pollfd){ .fd = waker, .events = POLLIN };
-    int ready = sys_ppoll(set->fds, n, until(deadline, waker < 0, &timeout), NULL);
+    int64_t most_ns = set->brief ? BRIEF_NS : waker < 0 ? NAP_NS : INT64_MAX; /* without a waker an interrupt is noticed by looking */
+    int ready = sys_ppoll(set->fds, n, until(deadline, most_ns, &timeout), NULL);
     if (ready > 0 && waker >= 0 && set->fds[n - 1].revents) {
         waker_clear(waker);
         ready--;

@@ -17,7 +17,10 @@
 struct sleep_set {
     struct pollfd *fds;
     unsigned count;
+    bool brief; /* sleep for BRIEF_NS at most: what is waited for does not wake */
 };
+
+#define BRIEF_NS 1000000
 
 static inline void sleep_add(struct sleep_set *set, int fd, short events) {
     if (fd >= 0)

@@ -86,6 +86,8 @@ struct shm_link {
     struct shm_receiver receiver;
     uint64_t acked; /* the asker's: the peer's taken count when last looked at; atomic */
     uint32_t sleepers[SLEEPERS]; /* atomic: arms without their disarm */
+    uint64_t rings_due, brought; /* atomic: doorbells that were in order, and what they had brought by ... */
+    int64_t rings_ns;            /* ... this time; atomic */
 };
 
 static inline struct shm_link *shm_of(struct link *link) { return (struct shm_link *)(void *)link; }

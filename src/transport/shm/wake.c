@@ -12,10 +12,14 @@
 
 #include "transport/shm/shm.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/sys.h"
 
 #include <errno.h>
+
+#define RINGS_IN_VAIN 64u /* heard at once without cause before the bell is left alone */
+#define RINGS_FOR_ONE 2u  /* in order for each message that was taken or sent */
 
 static uint32_t sleeping(const struct shm_link *shm) {
     uint32_t n = 0;
@@ -84,6 +88,25 @@ static bool receive_changed(struct shm_link *shm) {
     return ring_next(&receiver->ring, &record) != 0 || load_relaxed(&receiver->peer->state) != SHM_OPEN;
 }
 
+/* A peer may ring for a message or two of each sleep, and now and then for nothing. One that rings much more often, to keep us
+ * awake, is not listened to: the sleep looks every millisecond, until what comes has made up for it. Two threads here at once
+ * may count wrong; that costs the liar a millisecond, or us a wake. */
+static bool deafened(struct shm_link *shm) {
+    uint64_t rings = load_relaxed(&shm->link.peer.rings), due = load_relaxed(&shm->rings_due);
+    if (likely(rings - due < RINGS_IN_VAIN))
+        return false;
+    uint64_t brought = load_relaxed(&shm_own(shm)->taken) + load_relaxed(&shm->sender.ring.messages) + load_relaxed(&shm->acked);
+    int64_t now_ns = clock_coarse();
+    uint64_t more = RINGS_FOR_ONE * (brought - load_relaxed(&shm->brought)) + (uint64_t)(now_ns - load_relaxed(&shm->rings_ns)) / BRIEF_NS;
+    if (more == 0)
+        return true;
+    store_relaxed(&shm->brought, brought);
+    store_relaxed(&shm->rings_ns, now_ns);
+    due += more < rings - due ? more : rings - due;
+    store_relaxed(&shm->rings_due, due);
+    return rings - due >= RINGS_IN_VAIN;
+}
+
 int shm_arm(struct link *link, enum want want, struct sleep_set *set) {
     struct shm_link *shm = shm_of(link);
     enum shm_sleeper sleeper = sleeper_of(want);
@@ -98,7 +121,10 @@ int shm_arm(struct link *link, enum want want, struct sleep_set *set) {
     bool changed = want == WANT_RECEIVE ? receive_changed(shm) : want == WANT_SEND ? send_changed(shm) : ack_changed(shm);
     if (r < 0 || changed || load_relaxed(&link->peer.gone) || load_relaxed(&link->broken))
         return 1; /* without a barrier a wake-up could be lost: better not to sleep */
-    peer_sleep(&link->peer, set);
+    if (deafened(shm))
+        peer_sleep_deaf(&link->peer, set);
+    else
+        peer_sleep(&link->peer, set);
     return 0;
 }
 
