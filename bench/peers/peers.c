@@ -16,7 +16,7 @@
 
 static struct peer peers[PEERS] = {
     { .name = "iceoryx", .module = "iceoryx", .package = "libiceoryx-posh-dev and libacl1-dev", .how = "loan, copy in, publish; take, copy out; spins" },
-    { .name = "ucx", .module = "ucx", .package = "libucx-dev", .how = "tag matching over posix shared memory; spins" },
+    { .name = "ucx", .module = "ucx", .package = "libucx-dev", .how = "active messages over posix shared memory; spins" },
     { .name = "boost-mq", .module = "boost", .package = "libboost-dev", .how = "Boost.Interprocess message_queue; spins" },
     { .name = "nng", .module = "nng", .package = "libnng-dev", .how = "pair0 over ipc; blocks, as it cannot spin" },
     { .name = "zmq-ipc", .module = "zmq", .package = "libzmq3-dev", .how = "ZeroMQ pair, push to pull, over ipc; blocks, as it cannot spin" },
