@@ -8,8 +8,8 @@
 #include <string.h>
 
 const struct way *const bare_ways[] = {
-    &bare_pipe, &bare_fifo, &bare_unix, &bare_seqpacket, &bare_tcp, &bare_mq,
-    &bare_sysv, &bare_futex, &bare_eventfd, &bare_cache, &bare_memcpy, NULL,
+    &bare_shm, &bare_pipe, &bare_fifo, &bare_unix, &bare_seqpacket, &bare_tcp,
+    &bare_mq, &bare_sysv, &bare_futex, &bare_eventfd, &bare_cache, &bare_memcpy, NULL,
 };
 
 const struct way *bare_way_find(const char *name) {

@@ -72,7 +72,7 @@ struct way {
 extern const struct way *const bare_ways[]; /* ends with NULL */
 const struct way *bare_way_find(const char *name);
 
-extern const struct way bare_pipe, bare_fifo, bare_unix, bare_seqpacket, bare_tcp, bare_mq, bare_sysv, bare_futex,
+extern const struct way bare_shm, bare_pipe, bare_fifo, bare_unix, bare_seqpacket, bare_tcp, bare_mq, bare_sysv, bare_futex,
     bare_eventfd, bare_cache, bare_memcpy;
 
 /* The bench lies outside the library and shares memory only with itself; these are all it needs. */
