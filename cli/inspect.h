@@ -13,10 +13,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* ---- A segment: the frozen format of version 1, read from its specification alone ---- */
+/* ---- A segment: the frozen format of version 2, read from its specification alone ---- */
 
 #define INSPECT_MAGIC 0x4d535748u
-#define INSPECT_VERSION 1u
+#define INSPECT_VERSION 2u
 #define INSPECT_RING_OFFSET 4096u
 #define INSPECT_RING_MIN 4096u
 #define INSPECT_RING_MAX (1u << 30)
@@ -31,6 +31,7 @@ enum inspect_kind {
     INSPECT_OWN = 4,
     INSPECT_CHUNK = 5,
     INSPECT_SKIP = 6,
+    INSPECT_RING = 7,
 };
 
 enum inspect_offset {
@@ -41,14 +42,14 @@ enum inspect_offset {
     INSPECT_AT_POOL_QUOTA = 24,
     INSPECT_AT_BARRIER = 32,
     INSPECT_AT_RELEASE_ENTRIES = 36,
-    INSPECT_AT_TAKEN = 128,
-    INSPECT_AT_FREED = 136,
-    INSPECT_AT_RELEASED = 256,
-    INSPECT_AT_RECEIVER_ASLEEP = 384,
-    INSPECT_AT_SENDER_ASLEEP = 388,
-    INSPECT_AT_ASKER_ASLEEP = 392,
-    INSPECT_AT_STATE = 396,
-    INSPECT_HEADER = 400,
+    INSPECT_AT_FREED = 128,
+    INSPECT_AT_TAKEN = 256,
+    INSPECT_AT_RELEASED = 384,
+    INSPECT_AT_RECEIVER_ASLEEP = 512,
+    INSPECT_AT_SENDER_ASLEEP = 516,
+    INSPECT_AT_ASKER_ASLEEP = 520,
+    INSPECT_AT_STATE = 524,
+    INSPECT_HEADER = 528,
 };
 
 /* Where a segment's bytes lie: in a file, or in the memory of a process (/proc/PID/mem). Not owned. */

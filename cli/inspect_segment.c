@@ -66,7 +66,7 @@ const char *inspect_segment_read(const struct inspect_source *source, struct ins
     if (word32(bytes, INSPECT_AT_MAGIC) != INSPECT_MAGIC)
         return "it does not begin with the magic HWSM";
     if (word32(bytes, INSPECT_AT_VERSION) != INSPECT_VERSION)
-        return "its version is not 1, the only one that this hawser knows";
+        return "its version is not 2, the only one that this hawser knows";
     if (word32(bytes, INSPECT_AT_RELEASE_ENTRIES) != INSPECT_SLOTS)
         return "its release ring has an impossible size";
     struct inspect_segment segment = {
@@ -91,8 +91,8 @@ const char *inspect_segment_read(const struct inspect_source *source, struct ins
 /* ---- Records ---- */
 
 const char *inspect_kind_name(uint32_t kind) {
-    static const char *const names[] = { "?", "data", "data+fds", "pool", "own", "chunk", "skip" };
-    return names[kind <= INSPECT_SKIP ? kind : 0];
+    static const char *const names[] = { "?", "data", "data+fds", "pool", "own", "chunk", "skip", "ring" };
+    return names[kind <= INSPECT_RING ? kind : 0];
 }
 
 void inspect_walk_begin(struct inspect_walk *walk, const struct inspect_source *source, uint64_t ring_size, uint64_t position,
@@ -133,6 +133,9 @@ static const char *decode(const unsigned char *body, struct inspect_record *reco
         record->fds = word32(body, 0);
         record->message = record->body - 8;
         return record->fds < 1 || record->fds > INSPECT_FDS_MAX ? "a message with an impossible number of descriptors" : NULL;
+    case INSPECT_RING:
+        record->message = word64(body, 0);
+        return NULL;
     case INSPECT_CHUNK:
         record->message = word64(body, 0);
         record->index = word32(body, 8);
@@ -154,8 +157,8 @@ static const char *decode(const unsigned char *body, struct inspect_record *reco
 }
 
 static const char *check_body(const struct inspect_record *record, uint64_t left) {
-    static const uint64_t least[] = { 0, 0, 8, 24, 24, 16, 0 }, most[] = { 0, UINT64_MAX, UINT64_MAX, 24, 24, 16, 0 };
-    if (record->kind < INSPECT_DATA || record->kind > INSPECT_SKIP)
+    static const uint64_t least[] = { 0, 0, 8, 24, 24, 16, 0, 16 }, most[] = { 0, UINT64_MAX, UINT64_MAX, 24, 24, 16, 0, 16 };
+    if (record->kind < INSPECT_DATA || record->kind > INSPECT_RING)
         return "a record of no kind there is";
     if (record->body > left)
         return "a record crosses the ring's end";

@@ -47,7 +47,8 @@ typedef struct hawser_options {
     size_t struct_size;    /* sizeof(hawser_options); set by HAWSER_OPTIONS_INIT */
     uint64_t max_message;  /* [max_message] largest message in bytes, 1 to 2^56-1; default 64 MiB */
     uint64_t read_ahead;   /* [read_ahead] bytes a waiting sender may read ahead, 4 KiB to 1 GiB; default 1 MiB */
-    uint64_t ring;         /* [ring] shm: bytes of the ring, a power of two, 4 KiB to 1 GiB; default 64 KiB */
+    uint64_t ring;         /* [ring] shm: most bytes of the ring, a power of two, 4 KiB to 1 GiB; default 1 MiB. It begins with 64 KiB, and
+                            * has all of it once a reader does not keep up, or with watch=no from the first */
     uint64_t pool;         /* [pool] shm: most bytes of payload in flight outside the ring; default 64 MiB */
     uint64_t buffer;       /* [buffer] pipe, fifo, unix, tcp: bytes of kernel buffer to ask for; default the kernel's, unix 208K */
     uint32_t depth;        /* [depth] mq: packets a queue holds; default 10 */

@@ -39,7 +39,7 @@ static const struct rule rules[] = {
       .expected = "expected a size of 1 to 2^56-1 bytes" },
     { "read_ahead", KIND_SIZE, FROM(read_ahead), TO(read_ahead), 4 * KIB, GIB, MIB,
       .expected = "expected a size of 4K to 1G" },
-    { "ring", KIND_SIZE, FROM(ring), TO(ring), 4 * KIB, GIB, 64 * KIB, .power = true,
+    { "ring", KIND_SIZE, FROM(ring), TO(ring), 4 * KIB, GIB, MIB, .power = true,
       .expected = "expected a power of two of 4K to 1G" },
     { "pool", KIND_SIZE, FROM(pool), TO(pool), 4 * KIB, 1024 * GIB, 64 * MIB,
       .expected = "expected a size of 4K to 1024G" },

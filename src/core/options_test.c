@@ -43,7 +43,7 @@ static void fills_defaults_in(void **state) {
         assert_int_equal(resolve(given[i], "", &options), 0);
         assert_int_equal(options.max_message, 64 << 20);
         assert_int_equal(options.read_ahead, 1 << 20);
-        assert_int_equal(options.ring, 64 << 10);
+        assert_int_equal(options.ring, 1 << 20);
         assert_int_equal(options.pool, 64 << 20);
         assert_int_equal(options.buffer, 0);
         assert_int_equal(options.depth, 0);

@@ -2,7 +2,7 @@
  * Copyright (c) 2026 The hawser authors */
 #pragma once
 
-/* The shared-memory format, version 1: FROZEN. What changes it takes a new version number, never this one's.
+/* The shared-memory format, version 2: FROZEN. What changes it takes a new version number, never this one's.
  *
  * Each end of a link owns one segment, a memfd that it alone can write; the other end maps it read-only. All
  * integers are in the machine's byte order, of fixed width and aligned to their size, so that a 32-bit and a 64-bit
@@ -10,24 +10,27 @@
  *
  *   offset size  SEGMENT
  *        0    4  magic: bytes 48 57 53 4d ("HWSM")
- *        4    4  version: 1
+ *        4    4  version: 2
  *        8    8  size of the segment in bytes
- *       16    8  size of the ring in bytes: a power of two, 4096 to 2^30; the ring begins at offset 4096
+ *       16    8  size of the first ring in bytes: a power of two, 4096 to 2^30; it begins at offset 4096
  *       24    8  most bytes of the other end's pool memfds its owner maps
  *       32    4  barrier bits: 1 its owner is registered for, 2 can issue, membarrier GLOBAL_EXPEDITED
  *       36    4  entries of the release ring: 512
- *       40   88  zero
- *      128    8  taken: how many messages of the OTHER end its owner's program has taken
- *      136    8  freed: the position in the OTHER end's ring before which everything may be written again
- *      256    8  released: entries ever written to the release ring
- *      384    4  receiver asleep: odd while its owner's receiving side sleeps and wants a doorbell; counts up
- *      388    4  sender asleep: the same of its sending side, which waits for room
- *      392    4  asker asleep: the same of who waits for messages to be taken
- *      396    4  state: 0 open, 1 shut down (no more messages), 2 closed (nor does it receive)
+ *       40    8  size of the larger ring in bytes, 0 while there is none; this and the next two are for tools: no end relies on them
+ *       48    8  position from which on records lie in it
+ *       56    8  inode of its memfd
+ *       64   64  zero
+ *      128    8  freed: the position in the OTHER end's ring before which everything may be written again
+ *      256    8  taken: how many messages of the OTHER end its owner's program has taken
+ *      384    8  released: entries ever written to the release ring
+ *      512    4  receiver asleep: odd while its owner's receiving side sleeps and wants a doorbell; counts up
+ *      516    4  sender asleep: the same of its sending side, which waits for room
+ *      520    4  asker asleep: the same of who waits for messages to be taken
+ *      524    4  state: 0 open, 1 shut down (no more messages), 2 closed (nor does it receive)
  *     2048 2048  release ring: 512 entries of 4 bytes, each the slot of a released pool message; entry n at n mod 512
- *     4096       the ring
+ *     4096       the first ring
  *
- * Positions count bytes (those skipped too) since the ring was made, in 64 bits; the byte at
+ * Positions count bytes (those skipped too) since the first ring was made, in 64 bits; the byte at
  * position p lies at offset p mod ring size. Each record begins at a multiple of 8, never crosses the ring's
  * end, and is a HEADER WORD of 8 bytes and a body, padded to 8:
  *
@@ -47,6 +50,9 @@
  *      5  CHUNK: a pool memfd joins: 8 bytes its size, 4 bytes its index (0, 1, 2, ... 15), 4 zero bytes; its
  *         descriptor crosses beside the ring. No message. Seals as a segment's.
  *      6  SKIP, no body: go on at the ring's offset 0, where a record of another kind already lies
+ *      7  RING: the records that follow lie in a larger ring, a memfd of just its size, all zero when it joins: 8 bytes its
+ *         size, a power of two up to 2^30; 8 zero bytes; its descriptor crosses beside the ring. No message. Positions go on
+ *         counting. At most one in the life of a link. Seals as a segment's.
  *
  *   offset size  DESCRIPTOR
  *        0    8  bytes of the message
@@ -62,7 +68,7 @@
 #include <stdint.h>
 
 #define SHM_MAGIC 0x4d535748u
-#define SHM_VERSION 1u
+#define SHM_VERSION 2u
 #define SHM_RING_OFFSET 4096u
 #define SHM_RING_MIN 4096u
 #define SHM_RING_MAX (1u << 30)
@@ -81,6 +87,7 @@ enum shm_kind {
     SHM_OWN = 4,
     SHM_CHUNK = 5,
     SHM_SKIP = 6,
+    SHM_RING = 7,
 };
 
 enum shm_state { SHM_OPEN = 0, SHM_SHUT_DOWN = 1, SHM_CLOSED = 2 };
@@ -98,10 +105,13 @@ struct shm_segment {
     uint64_t pool_quota SHM_ALIGNED(8);
     uint32_t barrier;
     uint32_t release_entries;
+    uint64_t larger_size SHM_ALIGNED(8);
+    uint64_t larger_from SHM_ALIGNED(8);
+    uint64_t larger_inode SHM_ALIGNED(8);
     /* Groups that different threads write, or that change at different rates, lie 128 bytes apart: two lines, as
      * the prefetcher fetches lines in pairs. */
+    uint64_t freed SHM_ALIGNED(128); /* what the writer looks at, rarely; taken only who waits for that */
     uint64_t taken SHM_ALIGNED(128);
-    uint64_t freed SHM_ALIGNED(8);
     uint64_t released SHM_ALIGNED(128);
     uint32_t receiver_asleep SHM_ALIGNED(128);
     uint32_t sender_asleep;
@@ -124,6 +134,11 @@ struct shm_chunk {
     uint32_t zero;
 };
 
+struct shm_larger {
+    uint64_t size SHM_ALIGNED(8);
+    uint64_t zero SHM_ALIGNED(8);
+};
+
 struct shm_fds_prefix {
     uint32_t count;
     uint32_t zero;
@@ -137,13 +152,16 @@ SHM_AT(shm_segment, ring_size, 16);
 SHM_AT(shm_segment, pool_quota, 24);
 SHM_AT(shm_segment, barrier, 32);
 SHM_AT(shm_segment, release_entries, 36);
-SHM_AT(shm_segment, taken, 128);
-SHM_AT(shm_segment, freed, 136);
-SHM_AT(shm_segment, released, 256);
-SHM_AT(shm_segment, receiver_asleep, 384);
-SHM_AT(shm_segment, sender_asleep, 388);
-SHM_AT(shm_segment, asker_asleep, 392);
-SHM_AT(shm_segment, state, 396);
+SHM_AT(shm_segment, larger_size, 40);
+SHM_AT(shm_segment, larger_from, 48);
+SHM_AT(shm_segment, larger_inode, 56);
+SHM_AT(shm_segment, freed, 128);
+SHM_AT(shm_segment, taken, 256);
+SHM_AT(shm_segment, released, 384);
+SHM_AT(shm_segment, receiver_asleep, 512);
+SHM_AT(shm_segment, sender_asleep, 516);
+SHM_AT(shm_segment, asker_asleep, 520);
+SHM_AT(shm_segment, state, 524);
 SHM_AT(shm_segment, release, 2048);
 _Static_assert(sizeof(struct shm_segment) == SHM_RING_OFFSET, "frozen format");
 SHM_AT(shm_descriptor, size, 0);
@@ -154,4 +172,5 @@ SHM_AT(shm_descriptor, fds, 22);
 _Static_assert(sizeof(struct shm_descriptor) == 24, "frozen format");
 SHM_AT(shm_chunk, index, 8);
 _Static_assert(sizeof(struct shm_chunk) == 16, "frozen format");
+_Static_assert(sizeof(struct shm_larger) == 16, "frozen format");
 _Static_assert(sizeof(struct shm_fds_prefix) == 8, "frozen format");

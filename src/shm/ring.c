@@ -9,8 +9,34 @@
 
 #define HELD_FIRST 64
 
-void ring_writer_init(struct ring_writer *writer, uint8_t *data, uint64_t size) {
-    *writer = (struct ring_writer){ .data = data, .size = size, .mask = size - 1, .limit = size, .look = RING_EARLY };
+static void reckon_limit(struct ring_writer *writer) { writer->limit = writer->freed + writer->size - writer->reserve; }
+
+void ring_writer_init(struct ring_writer *writer, uint8_t *data, uint64_t size, bool may_grow) {
+    *writer = (struct ring_writer){ .data = data, .size = size, .mask = size - 1, .look = RING_EARLY, .every = RING_EARLY,
+                                    .reserve = may_grow ? RING_LARGER : 0, .expected = data };
+    reckon_limit(writer);
+}
+
+/* What lies in the ring before counts as if it lay in this one: less room for a while, never too much. */
+void ring_writer_move(struct ring_writer *writer, uint8_t *data, uint64_t size) {
+    writer->data = data;
+    writer->size = size;
+    writer->mask = size - 1;
+    writer->every = RING_EARLY;
+    writer->look = writer->write + RING_EARLY;
+    reckon_limit(writer);
+    ring_expected(writer);
+}
+
+void ring_writer_unreserve(struct ring_writer *writer) {
+    writer->reserve = 0;
+    reckon_limit(writer);
+}
+
+void ring_reader_move(struct ring_reader *reader, const uint8_t *data, uint64_t size) {
+    reader->data = data;
+    reader->size = size;
+    reader->mask = size - 1;
 }
 
 void ring_reader_init(struct ring_reader *reader, const uint8_t *data, uint64_t size, struct shm_segment *own) {
@@ -32,14 +58,14 @@ int ring_refresh(struct ring_writer *writer) {
     if (!writer->peer)
         return 0;
     uint64_t freed = load_acquire(&writer->peer->freed); /* pairs with ring_reader_publish */
-    uint64_t known = writer->limit - writer->size;
-    if (freed < known)
+    if (freed < writer->freed)
         return writer_fault(writer, "the reader's cursor went backwards");
     if (freed > writer->write)
         return writer_fault(writer, "the reader's cursor is beyond what was written");
     if (freed & 7)
         return writer_fault(writer, "the reader's cursor is not a multiple of 8");
-    writer->limit = freed + writer->size;
+    writer->freed = freed;
+    reckon_limit(writer);
     return 0;
 }
 
@@ -54,16 +80,18 @@ int ring_claim_slow(struct ring_writer *writer, uint64_t size, uint64_t spare, u
     uint64_t start = writer->write;
     bool over = offset + need > writer->size;
     if (start >= writer->look) {
-        writer->look = start + RING_EARLY; /* not at each message: this look costs a cache line from the other CPU */
-        bool caught_up = offset >= RING_EARLY && writer->limit - writer->size == start;
-        over = over || (caught_up && writer->size - offset + need + spare + 8 <= writer->size);
+        bool caught_up = offset >= RING_EARLY && writer->freed == start;
+        over = over || (caught_up && need + spare + writer->reserve + 8 <= offset);
+        /* not at each message, and ever more rarely: this look costs a cache line from the other CPU */
+        writer->every = caught_up ? RING_EARLY : writer->every < writer->size / 8 ? writer->every * 2 : writer->every;
+        writer->look = start + writer->every;
     }
     if (over)
         start += writer->size - offset;
     if (start + need + spare + 8 > writer->limit)
         return -EAGAIN;
     if (over)
-        writer->look = start + RING_EARLY;
+        writer->look = start + writer->every;
     writer->start = start;
     *ret_body = writer->data + (start & writer->mask) + 8;
     return 0;
@@ -74,29 +102,35 @@ static int reader_fault(struct ring_reader *reader, const char *fault) {
     return -EPROTO;
 }
 
-/* A skip, or a word that cannot be. */
+static void record_at(const struct ring_reader *reader, uint32_t kind, uint64_t size, uint64_t position, struct ring_record *ret_record) {
+    *ret_record = (struct ring_record){ .kind = kind, .size = size, .body = reader->data + (position & reader->mask) + 8,
+                                        .end = position + 8 + ring_padded(size) };
+}
+
+/* A skip, a larger ring, or a word that cannot be. */
 int ring_next_slow(struct ring_reader *reader, uint64_t word, struct ring_record *ret_record) {
     uint64_t offset = reader->read & reader->mask;
     uint64_t size = word & SHM_SIZE_MASK;
     uint32_t kind = (uint32_t)(word >> SHM_KIND_SHIFT);
-    if (kind == 0 || kind > SHM_SKIP)
+    if (kind == 0 || kind > SHM_RING)
         return reader_fault(reader, "a record of unknown kind");
-    if (kind != SHM_SKIP)
+    if (kind != SHM_SKIP && size > reader->size - offset - 8)
         return reader_fault(reader, "a record that is longer than the rest of the ring");
+    if (kind != SHM_SKIP) {
+        record_at(reader, kind, size, reader->read, ret_record);
+        return 1;
+    }
     if (size != 0 || offset == 0)
         return reader_fault(reader, "a skip with a body, or at the ring's start");
     /* What the skip leads to was written before the skip: the acquire that read the skip covers it. */
     word = load_acquire(ring_word(reader->data, 0)); /* pairs with ring_publish */
     size = word & SHM_SIZE_MASK;
     kind = (uint32_t)(word >> SHM_KIND_SHIFT);
-    if (kind == 0 || kind >= SHM_SKIP)
+    if (kind == 0 || kind == SHM_SKIP || kind > SHM_RING)
         return reader_fault(reader, "a skip that leads to no record");
     if (size > reader->size - 8)
         return reader_fault(reader, "a record that is longer than the ring");
-    ret_record->kind = kind;
-    ret_record->size = size;
-    ret_record->body = reader->data + 8;
-    ret_record->end = reader->read + (reader->size - offset) + 8 + ring_padded(size);
+    record_at(reader, kind, size, reader->read + (reader->size - offset), ret_record);
     return 1;
 }
 

@@ -17,9 +17,10 @@
 #include <string.h>
 
 #define RING_EARLY 8192u /* bytes after which a writer whose reader keeps up starts over */
-#define RING_LOOKS 50    /* at an empty ring when an answer is due: some 1 us */
-#define RING_AHEAD 64u   /* bytes: the line after the one that is written next */
+#define RING_LOOKS 25    /* at an empty ring when an answer is due: some 1 us ... */
+#define RING_PAUSES 2    /* ... with so many pauses between: each look takes the line from the writer, who has to fetch it back */
 #define RING_LOAN 32u    /* bytes of ring a commit takes: a header and a descriptor */
+#define RING_LARGER 64u  /* bytes kept back for the record of a larger ring: a skip, a header, its body, the zero after it */
 
 #define likely(X) __builtin_expect(!!(X), 1)
 #define unlikely(X) __builtin_expect(!!(X), 0)
@@ -28,8 +29,12 @@ struct ring_writer {
     uint8_t *data;
     uint64_t size, mask;
     uint64_t write; /* position of the next record's header */
-    uint64_t limit; /* freed + size: position that must not be reached */
-    uint64_t look;  /* position from which to see whether the reader has caught up */
+    uint8_t *expected; /* where that header goes; atomic, as the other half reads it */
+    uint64_t freed;   /* as the reader last said, checked */
+    uint64_t reserve; /* bytes kept back while a larger ring may come, else 0 */
+    uint64_t limit;   /* freed + size - reserve: position that must not be reached */
+    uint64_t look;    /* position from which to see whether the reader has caught up */
+    uint64_t every;   /* bytes between two such looks: more and more, while it has not */
     uint64_t start; /* of a claim: where its header goes; beyond `write` when a skip comes first */
     uint64_t *pending; /* a batch's first header word, still zero in memory, and what it will be */
     uint64_t pending_word;
@@ -73,9 +78,16 @@ static inline uint64_t *ring_word(const uint8_t *data, uint64_t offset) { return
 /* Largest body sent inline: what always finds room once the reader has freed everything, loans and a skip included. */
 static inline uint64_t ring_inline_max(uint64_t ring_size) { return ring_size >= 65536 ? ring_size / 4 : ring_size / 16; }
 
-void ring_writer_init(struct ring_writer *writer, uint8_t *data, uint64_t size);
+void ring_writer_init(struct ring_writer *writer, uint8_t *data, uint64_t size, bool may_grow);
 void ring_reader_init(struct ring_reader *reader, const uint8_t *data, uint64_t size, struct shm_segment *own);
 void ring_reader_deinit(struct ring_reader *reader);
+
+/* [move] The record of a larger ring was published, or consumed: the next one lies there. The writer's is all zero. */
+void ring_writer_move(struct ring_writer *writer, uint8_t *data, uint64_t size);
+void ring_reader_move(struct ring_reader *reader, const uint8_t *data, uint64_t size);
+
+/* Gives what was kept back for that record to it, or, as none will come, to the messages. */
+void ring_writer_unreserve(struct ring_writer *writer);
 
 /* Ring bytes to keep free for the commits of n loans: they never wait. At most one skip falls among them. */
 static inline uint64_t ring_spare(uint64_t loans) { return loans > 0 ? (loans + 1) * RING_LOAN : 0; }
@@ -109,6 +121,10 @@ static inline void ring_copy(void *to, const void *from, size_t size) {
 
 /* ---- Writing: claim, write the body, append; claim, ...; publish. ---- */
 
+static inline void ring_expected(struct ring_writer *writer) {
+    store_relaxed(&writer->expected, writer->data + (writer->write & writer->mask));
+}
+
 /* [claim] Room for a body of size bytes, leaving `spare` bytes untouched for others. -EAGAIN; -EPROTO. Does not advance. */
 static inline int ring_claim(struct ring_writer *writer, uint64_t size, uint64_t spare, uint8_t **ret_body) {
     uint64_t need = 8 + ring_padded(size);
@@ -139,7 +155,8 @@ static inline void ring_append(struct ring_writer *writer, uint32_t kind, uint64
     }
     uint64_t *header = ring_word(writer->data, writer->write & writer->mask);
     writer->write = next;
-    if (kind != SHM_CHUNK) /* before it is published: whoever hears that it was taken must find it counted */
+    ring_expected(writer);
+    if (kind < SHM_CHUNK) /* before it is published: whoever hears that it was taken must find it counted */
         count_add(&writer->messages, 1);
     if (writer->pending) {
         store_relaxed(header, word); /* [word]: the reader cannot come here before the batch's first word */
@@ -163,14 +180,22 @@ static inline bool ring_put(struct ring_writer *writer, const void *data, uint64
     uint8_t *ring = writer->data;
     if (unlikely(write >= writer->look || (write & mask) + (next - write) > writer->size || next + 8 > writer->limit))
         return false;
-    uint64_t *header = ring_word(ring, write & mask);
-    store_relaxed(ring_word(ring, next & mask), 0); /* [zero] first: it may be slow, and a polling reader would take the other line back */
+    uint64_t *header = (uint64_t *)(void *)writer->expected;
+    uint8_t *next_header = ring + (next & mask);
+    store_relaxed((uint64_t *)(void *)next_header, 0); /* [zero] first: it may be slow, and a polling reader would take the other line back */
     ring_copy(header + 1, data, size); /* [body] */
     count_add(&writer->messages, 1);
     writer->write = next;
+    store_relaxed(&writer->expected, next_header);
     store_release(header, (uint64_t)SHM_DATA << SHM_KIND_SHIFT | size); /* [publish]; pairs with ring_next, ring_get */
-    prefetch_for_write(ring + ((next + RING_AHEAD) & mask));
     return true;
+}
+
+/* Likely a message is written soon: its line is on its way while the program still works on what to write. From any thread. */
+static inline void ring_expect(const struct ring_writer *writer) {
+    const uint8_t *header = load_relaxed(&writer->expected);
+    prefetch_for_write(header);
+    prefetch_for_write(header + 64); /* beyond the ring's end it does nothing */
 }
 
 /* ---- Reading ---- */
@@ -195,7 +220,7 @@ static inline int ring_next(struct ring_reader *reader, struct ring_record *ret_
 /* [consume] Takes the record for good: its bytes were copied, or are not needed. */
 static inline void ring_consume(struct ring_reader *reader, const struct ring_record *record) {
     reader->read = record->end;
-    reader->taken += record->kind != SHM_CHUNK;
+    reader->taken += record->kind < SHM_CHUNK;
     if (unlikely(reader->held.first != reader->held.next))
         ring_consume_held(reader, record->end);
     else
@@ -263,7 +288,8 @@ static inline bool ring_await_answer(struct ring_reader *reader, uint64_t own_se
     for (int i = 0; i < RING_LOOKS; i++) {
         if (load_relaxed(word) != 0)
             return true;
-        cpu_pause();
+        for (int k = 0; k < RING_PAUSES; k++)
+            cpu_pause();
     }
     return false;
 }

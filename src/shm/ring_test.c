@@ -30,7 +30,7 @@ static void pair_init(uint64_t size) {
     memset(&pair, 0, sizeof pair);
     memset(pair.data, 0xee, sizeof pair.data); /* bytes of laps gone by */
     memset(pair.data, 0, 8);
-    ring_writer_init(&pair.writer, pair.data, size);
+    ring_writer_init(&pair.writer, pair.data, size, false);
     ring_reader_init(&pair.reader, pair.data, size, &pair.segment);
     pair.writer.peer = &pair.segment;
 }
@@ -182,6 +182,55 @@ static void test_hold(void **state) {
     assert_int_equal(pair.reader.taken, 301);
 }
 
+/* A full ring has room for the record of a larger one, wherever it ends; nothing is lost on the way. */
+static void move_at(uint64_t first, uint64_t size) {
+    static uint8_t larger[16384] __attribute__((aligned(4096)));
+    uint64_t n = 0;
+    pair_init(4096);
+    memset(larger, 0, sizeof larger);
+    ring_writer_init(&pair.writer, pair.data, 4096, true);
+    pair.writer.peer = &pair.segment;
+    for (uint64_t i = 0; i < first / 8; i++, n++) {
+        assert_int_equal(put(&pair.writer, n, 0), 0);
+        get(&pair.reader, n, 0);
+    }
+    uint64_t from = n, read = n;
+    while (put(&pair.writer, n, size) == 0)
+        n++;
+    uint8_t *body;
+    ring_writer_unreserve(&pair.writer);
+    assert_int_equal(ring_claim(&pair.writer, sizeof(struct shm_larger), 0, &body), 0);
+    ring_append(&pair.writer, SHM_RING, sizeof(struct shm_larger));
+    ring_publish(&pair.writer);
+    ring_writer_move(&pair.writer, larger, sizeof larger);
+    while (put(&pair.writer, n, size) == 0)
+        n++;
+    assert_true((n - from) * (size + 15) > 12000);
+    while (read < n) {
+        struct ring_record record;
+        assert_int_equal(ring_next(&pair.reader, &record), 1);
+        if (record.kind == SHM_RING) {
+            ring_consume(&pair.reader, &record);
+            ring_reader_move(&pair.reader, larger, sizeof larger);
+            continue;
+        }
+        get(&pair.reader, read++, size);
+    }
+    assert_int_equal(pair.reader.taken, n);
+    assert_int_equal(pair.writer.messages, n);
+    for (uint64_t i = 0; i < 200; i++, n++) {
+        assert_int_equal(put(&pair.writer, n, size), 0);
+        get(&pair.reader, n, size);
+    }
+}
+
+static void test_larger_ring(void **state) {
+    (void)state;
+    for (uint64_t first = 0; first < 4096; first += 8)
+        for (uint64_t size = 0; size <= 256; size += 43)
+            move_at(first, size);
+}
+
 static void expect_reader_fault(uint64_t word, const char *part) {
     struct ring_record record;
     *ring_word(pair.data, pair.reader.read & pair.reader.mask) = word;
@@ -192,7 +241,7 @@ static void expect_reader_fault(uint64_t word, const char *part) {
 static void test_hostile_words(void **state) {
     (void)state;
     pair_init(4096);
-    expect_reader_fault(UINT64_C(7) << 56, "unknown kind");
+    expect_reader_fault(UINT64_C(8) << 56, "unknown kind");
     expect_reader_fault(UINT64_C(255) << 56 | 8, "unknown kind");
     expect_reader_fault(5, "unknown kind");
     expect_reader_fault(UINT64_C(1) << 56 | 4089, "longer");
@@ -304,7 +353,7 @@ static void test_two_processes(void **state) {
         struct ring_writer writer;
         if (segment_create(16384, 0, 1, &writer_memory, &writer_fd) < 0 || segment_adopt(reader_fd, &view) < 0)
             _exit(1);
-        ring_writer_init(&writer, segment_ring(&writer_memory), 16384);
+        ring_writer_init(&writer, segment_ring(&writer_memory), 16384, false);
         writer.peer = segment_of(&view.memory);
         int shown = writer_fd;
         if (sys_write(ready[1], &shown, sizeof shown) != sizeof shown)
@@ -345,8 +394,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrap_everywhere), cmocka_unit_test(test_full_and_empty), cmocka_unit_test(test_largest_fits),
         cmocka_unit_test(test_batch),           cmocka_unit_test(test_early_turn),     cmocka_unit_test(test_hold),
-        cmocka_unit_test(test_hostile_words),   cmocka_unit_test(test_hostile_cursor), cmocka_unit_test(test_two_threads),
-        cmocka_unit_test(test_two_processes),   cmocka_unit_test(test_hostile_overrun),
+        cmocka_unit_test(test_larger_ring),     cmocka_unit_test(test_hostile_words),  cmocka_unit_test(test_hostile_cursor),
+        cmocka_unit_test(test_two_threads),     cmocka_unit_test(test_two_processes),  cmocka_unit_test(test_hostile_overrun),
     };
     return cmocka_run_group_tests(tests, NULL, done);
 }

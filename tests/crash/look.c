@@ -50,7 +50,7 @@ static void look_at_sender(struct victim *victim) {
     uint64_t messages = victim->received;
     int r;
     while ((r = ring_next(&reader, &record)) == 1) {
-        if (record.kind != SHM_CHUNK) {
+        if (record.kind < SHM_CHUNK) {
             if (!record_is(&record, victim->operation, (size_t)messages) || !pool_is(&shm->receiver, &record, (size_t)messages))
                 die(__FILE__, __LINE__, "a message that can be read is whole", 0, 1);
             messages++;

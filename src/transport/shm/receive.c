@@ -36,6 +36,8 @@ void receiver_deinit(struct shm_link *shm, bool owner) {
     memory_free(receiver->kept);
     ring_reader_deinit(&receiver->ring);
     pool_reader_deinit(&receiver->pool, owner);
+    if (owner)
+        memory_unmap(&receiver->larger);
 }
 
 bool receiver_meet(struct shm_link *shm) {
@@ -88,10 +90,43 @@ static int receive_chunk(struct shm_link *shm, const struct ring_record *record)
     return 0;
 }
 
+/* The peer's larger ring joins; consumed as above. */
+static int receive_larger(struct shm_link *shm, const struct ring_record *record) {
+    struct shm_receiver *receiver = &shm->receiver;
+    struct shm_larger larger;
+    if (record->size != sizeof larger)
+        return receiver_fault(shm, "a larger ring's record of impossible size");
+    load_words(&larger, record->body, sizeof larger);
+    if (receiver->larger.size > 0)
+        return receiver_fault(shm, "a second larger ring");
+    if (larger.size <= receiver->ring.size || larger.size > SHM_RING_MAX || (larger.size & (larger.size - 1)) != 0)
+        return receiver_fault(shm, "a larger ring of impossible size");
+    cleanup_fd fd = -1;
+    int r = carrier_peek(shm, &fd, 1);
+    if (r == 0)
+        r = memory_adopt(fd, larger.size, larger.size, 0, &receiver->larger);
+    if (r == -EPROTO && !load_relaxed(&shm->link.broken))
+        return receiver_fault(shm, error_sentence());
+    if (r < 0)
+        return r;
+    carrier_pop(shm);
+    ring_consume(&receiver->ring, record);
+    ring_reader_move(&receiver->ring, receiver->larger.base, larger.size);
+    return 0;
+}
+
+/* Waits a moment for the answer to what we sent; true: it is there. Its receiver, too, will likely send next. */
+static inline bool await_answer(struct shm_link *shm) {
+    if (!ring_await_answer(&shm->receiver.ring, load_relaxed(&shm->sender.ring.messages)))
+        return false;
+    ring_expect(&shm->sender.ring);
+    return true;
+}
+
 /* Nothing in the ring: why? The ring is looked at again after whatever tells of an end, as that was told later. */
 static int receiver_empty(struct shm_link *shm, struct ring_record *record) {
     struct shm_receiver *receiver = &shm->receiver;
-    if (ring_await_answer(&receiver->ring, load_relaxed(&shm->sender.ring.messages)) || ring_step_back(&receiver->ring)) {
+    if (await_answer(shm) || ring_step_back(&receiver->ring)) {
         int r = ring_next(&receiver->ring, record);
         if (r != 0)
             return r;
@@ -135,9 +170,9 @@ static int next_record(struct shm_link *shm, struct ring_record *record) {
             r = receiver_empty(shm, record);
         if (unlikely(r == -EPROTO))
             return receiver_fault(shm, receiver->ring.fault);
-        if (r < 0 || likely(record->kind != SHM_CHUNK))
+        if (r < 0 || likely(record->kind < SHM_CHUNK))
             return r;
-        r = receive_chunk(shm, record);
+        r = record->kind == SHM_CHUNK ? receive_chunk(shm, record) : receive_larger(shm, record);
         if (r < 0)
             return r;
     }
@@ -290,8 +325,7 @@ int shm_get(struct link *link, void *buffer, size_t capacity, size_t *ret_size) 
     if (unlikely(!receiver->peer || load_relaxed(&link->broken)))
         return 1;
     most = capacity < most ? capacity : most;
-    if (!ring_get(ring, buffer, most, &size) &&
-        !(ring_await_answer(ring, load_relaxed(&shm->sender.ring.messages)) && ring_get(ring, buffer, most, &size)))
+    if (!ring_get(ring, buffer, most, &size) && !(await_answer(shm) && ring_get(ring, buffer, most, &size)))
         return 1;
     *ret_size = (size_t)size;
     taken(shm);

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/sys.h"
 
 #include <errno.h>
 
@@ -17,8 +18,8 @@
 
 void sender_init(struct shm_link *shm) {
     struct shm_sender *sender = &shm->sender;
-    uint64_t size = shm->link.options.ring;
-    ring_writer_init(&sender->ring, segment_ring(&shm->own), size);
+    uint64_t size = shm_first_ring(&shm->link.options);
+    ring_writer_init(&sender->ring, segment_ring(&shm->own), size, shm->link.options.ring > size);
     sender->inline_max = ring_inline_max(size);
 }
 
@@ -53,6 +54,8 @@ void sender_deinit(struct shm_link *shm, bool owner) {
             sys_close(loan->fd);
         }
     }
+    if (owner)
+        memory_unmap(&sender->larger);
     if (sender->pool)
         pool_writer_deinit(sender->pool, owner);
     memory_free(sender->pool);
@@ -96,6 +99,52 @@ struct shm_seen sender_look(const struct shm_sender *sender) {
     return (struct shm_seen){ .freed = load_acquire(&sender->peer->freed),
                               .released = load_acquire(&sender->peer->released),
                               .taken = load_acquire(&sender->peer->taken) };
+}
+
+/* ---- A larger ring: once, when the reader first leaves no room in the first one ---- */
+
+static int larger_announce(struct shm_link *shm, int fd, uint64_t size) {
+    struct ring_writer *ring = &shm->sender.ring;
+    struct shm_larger larger = { .size = size };
+    uint8_t *body;
+    ring_writer_unreserve(ring);
+    int r = claim(shm, sizeof larger, &body);
+    if (r == 0)
+        r = carrier_send(shm, &fd, 1);
+    if (r < 0)
+        return r;
+    memcpy(body, &larger, sizeof larger);
+    ring_append(ring, SHM_RING, sizeof larger);
+    struct stat status = { 0 };
+    struct shm_segment *own = shm_own(shm);
+    store_relaxed(&own->larger_inode, sys_fstat(fd, &status) < 0 ? 0 : (uint64_t)status.st_ino);
+    store_relaxed(&own->larger_from, ring->write);
+    store_relaxed(&own->larger_size, size);
+    ring_publish(ring);
+    wake_receiver(shm);
+    return 0;
+}
+
+/* True: there is more room now. Whatever fails here is no error: the first ring does. */
+static bool ring_extend(struct shm_link *shm) {
+    struct shm_sender *sender = &shm->sender;
+    if (sender->ring.reserve == 0 || !sender->peer || !carrier_writable(shm))
+        return false;
+    ring_publish(&sender->ring);
+    cleanup_fd fd = -1;
+    struct memory larger = { 0 };
+    uint64_t size = shm->link.options.ring;
+    int r = memory_create("hawser-ring", size, &larger, &fd);
+    if (r == 0)
+        r = larger_announce(shm, fd, size);
+    if (r < 0) {
+        memory_unmap(&larger);
+        ring_writer_unreserve(&sender->ring);
+        return r != -EPROTO;
+    }
+    sender->larger = larger;
+    ring_writer_move(&sender->ring, larger.base, size);
+    return true;
 }
 
 /* ---- The pool ---- */
@@ -280,6 +329,12 @@ static inline int send_one(struct shm_link *shm, const hawser_message *message, 
     return 0;
 }
 
+/* Is it the ring that lacks room, rather than what lies outside of it? */
+static bool ring_lacks(struct shm_link *shm, uint64_t size, const struct descriptors *fds) {
+    uint64_t body = size > shm->sender.inline_max ? sizeof(struct shm_descriptor) : size + (fds ? sizeof(struct shm_fds_prefix) : 0);
+    return ring_room(&shm->sender.ring, body, ring_spare(shm->sender.n_loans)) == 0;
+}
+
 /* No room: notes what the reader looked like before a last try, so that arm can tell whether anything changed since. */
 static __attribute__((noinline)) int send_again(struct shm_link *shm, const hawser_message *message, const struct descriptors *fds) {
     if (!shm->sender.peer)
@@ -287,6 +342,8 @@ static __attribute__((noinline)) int send_again(struct shm_link *shm, const haws
     sender_meet(shm);
     struct shm_seen seen = sender_look(&shm->sender);
     int r = send_one(shm, message, fds);
+    if (r == -EAGAIN && ring_lacks(shm, message->size, fds) && ring_extend(shm))
+        r = send_one(shm, message, fds);
     if (r == -EAGAIN) {
         sender_saw(&shm->sender, seen);
         shm_glance_again(shm, &shm->sender.glance);

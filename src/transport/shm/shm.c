@@ -51,7 +51,7 @@ static int shm_prepare(struct link *link) {
     const struct options *options = &link->options;
     uint64_t quota = options->pool > QUOTA_LEAST ? options->pool : QUOTA_LEAST;
     memory_unmap(&shm->own);
-    int r = segment_create(options->ring, quota, !options->fence, &shm->own, &shm->own_fd);
+    int r = segment_create(shm_first_ring(options), quota, !options->fence, &shm->own, &shm->own_fd);
     if (r == 0)
         sender_init(shm);
     return r;

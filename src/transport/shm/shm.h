@@ -15,6 +15,7 @@
 #include "shm/ring.h"
 
 #define SHM_LOANS 64
+#define SHM_FIRST_RING (UINT64_C(64) << 10) /* bytes; a larger one comes when a reader does not keep up */
 
 struct shm_loan {
     void *data; /* NULL: none */
@@ -41,6 +42,7 @@ struct shm_sender {
     uint64_t inline_max;
     uint64_t published; /* ring position up to which a batch was published */
     uint32_t rung;      /* the peer's receiver_asleep when it was last rung */
+    struct memory larger; /* the larger ring, once there is one */
     bool light;         /* publishing needs no fence: the peer issues a barrier before it sleeps */
     uint64_t own_message; /* number of the last message in a memfd of its own, 0: none */
     bool own_lent;
@@ -60,6 +62,7 @@ struct shm_kept {
 
 struct shm_receiver {
     struct ring_reader ring;
+    struct memory larger; /* the peer's larger ring, once there is one */
     const struct shm_segment *peer;
     uint32_t rung_sender, rung_asker;
     bool light;
@@ -91,6 +94,11 @@ struct shm_link {
 };
 
 static inline struct shm_link *shm_of(struct link *link) { return (struct shm_link *)(void *)link; }
+
+/* Who forgoes looks at the peer wants no system calls at all: its ring has its full size from the first. */
+static inline uint64_t shm_first_ring(const struct options *options) {
+    return options->watch && options->ring > SHM_FIRST_RING ? SHM_FIRST_RING : options->ring;
+}
 
 static inline struct shm_segment *shm_own(const struct shm_link *shm) { return segment_of(&shm->own); }
 

@@ -44,6 +44,12 @@ static void test_lying_sender(void **state) {
     struct shm_chunk chunk = { .size = 4096 };
     lie(SHM_CHUNK, &chunk, sizeof chunk, "did not come");
     lie(SHM_CHUNK, &chunk, 8, "impossible size");
+    struct shm_larger larger = { .size = 8192 }, same = { .size = 4096 }, odd = { .size = 8200 }, huge = { .size = UINT64_C(1) << 31 };
+    lie(SHM_RING, &larger, sizeof larger, "did not come");
+    lie(SHM_RING, &larger, 8, "impossible size");
+    lie(SHM_RING, &same, sizeof same, "impossible size");
+    lie(SHM_RING, &odd, sizeof odd, "impossible size");
+    lie(SHM_RING, &huge, sizeof huge, "impossible size");
 }
 
 /* Memory that is not what its record says: unsealed, too small, out of turn, over the quota. */
@@ -71,6 +77,8 @@ static void test_lying_memory(void **state) {
     lie_with_memory(SHM_CHUNK, &larger, sizeof larger, MEMORY_SEALS, "at least");
     lie_with_memory(SHM_CHUNK, &late, sizeof late, MEMORY_SEALS, "out of turn");
     lie_with_memory(SHM_CHUNK, &huge, sizeof huge, MEMORY_SEALS, "quota");
+    struct shm_larger ring = { .size = 8192 };
+    lie_with_memory(SHM_RING, &ring, sizeof ring, MEMORY_SEALS, "at least");
     lie_with_memory(SHM_OWN, &own, sizeof own, MEMORY_SEALS, "seals");
     lie_with_memory(SHM_OWN, &more, sizeof more, MEMORY_SEALS | F_SEAL_WRITE, "at least");
 }
