@@ -182,14 +182,33 @@ static void test_hold(void **state) {
     assert_int_equal(pair.reader.taken, 301);
 }
 
-/* A full ring has room for the record of a larger one, wherever it ends; nothing is lost on the way. */
-static void move_at(uint64_t first, uint64_t size) {
-    static uint8_t larger[16384] __attribute__((aligned(4096)));
-    uint64_t n = 0;
+static uint8_t larger[16384] __attribute__((aligned(4096)));
+
+static void growing_init(void) {
     pair_init(4096);
     memset(larger, 0, sizeof larger);
     ring_writer_init(&pair.writer, pair.data, 4096, true);
     pair.writer.peer = &pair.segment;
+}
+
+static void move_writer(struct ring_writer *writer) {
+    uint8_t *body;
+    ring_writer_unreserve(writer);
+    assert_int_equal(ring_claim(writer, sizeof(struct shm_larger), 0, &body), 0);
+    ring_append(writer, SHM_RING, sizeof(struct shm_larger));
+    ring_publish(writer);
+    ring_writer_move(writer, larger, sizeof larger);
+}
+
+static void move_reader(struct ring_reader *reader, const struct ring_record *record) {
+    ring_consume(reader, record);
+    ring_reader_move(reader, larger, sizeof larger);
+}
+
+/* A full ring has room for the record of a larger one, wherever it ends; nothing is lost on the way. */
+static void move_at(uint64_t first, uint64_t size) {
+    uint64_t n = 0;
+    growing_init();
     for (uint64_t i = 0; i < first / 8; i++, n++) {
         assert_int_equal(put(&pair.writer, n, 0), 0);
         get(&pair.reader, n, 0);
@@ -197,12 +216,7 @@ static void move_at(uint64_t first, uint64_t size) {
     uint64_t from = n, read = n;
     while (put(&pair.writer, n, size) == 0)
         n++;
-    uint8_t *body;
-    ring_writer_unreserve(&pair.writer);
-    assert_int_equal(ring_claim(&pair.writer, sizeof(struct shm_larger), 0, &body), 0);
-    ring_append(&pair.writer, SHM_RING, sizeof(struct shm_larger));
-    ring_publish(&pair.writer);
-    ring_writer_move(&pair.writer, larger, sizeof larger);
+    move_writer(&pair.writer);
     while (put(&pair.writer, n, size) == 0)
         n++;
     assert_true((n - from) * (size + 15) > 12000);
@@ -210,8 +224,7 @@ static void move_at(uint64_t first, uint64_t size) {
         struct ring_record record;
         assert_int_equal(ring_next(&pair.reader, &record), 1);
         if (record.kind == SHM_RING) {
-            ring_consume(&pair.reader, &record);
-            ring_reader_move(&pair.reader, larger, sizeof larger);
+            move_reader(&pair.reader, &record);
             continue;
         }
         get(&pair.reader, read++, size);
@@ -301,7 +314,7 @@ static void test_hostile_cursor(void **state) {
     assert_int_equal(r, -EPROTO);
 }
 
-#define STREAM 300000
+#define STREAM 100000 /* messages, some hundred laps */
 
 static uint64_t random_size(uint64_t *seed) {
     *seed = *seed * 6364136223846793005u + 1442695040888963407u;
@@ -338,6 +351,132 @@ static void test_two_threads(void **state) {
     assert_int_equal(pthread_create(&thread, NULL, stream_out, &pair.writer), 0);
     stream_in(&pair.reader);
     pthread_join(thread, NULL);
+}
+
+/* The short ways, and the long one where those refuse. */
+static void *short_out(void *argument) {
+    struct ring_writer *writer = argument;
+    uint8_t bytes[200];
+    uint64_t seed = 1;
+    for (uint64_t n = 0; n < STREAM; n++) {
+        uint64_t size = random_size(&seed);
+        for (uint64_t i = 0; i < size; i++)
+            bytes[i] = byte_of(n, i);
+        while (!ring_put(writer, bytes, size) && put(writer, n, size) == -EAGAIN)
+            sched_yield();
+    }
+    return NULL;
+}
+
+static bool long_in(struct ring_reader *reader, uint8_t *bytes, uint64_t *ret_size) {
+    struct ring_record record;
+    if (ring_next(reader, &record) != 1)
+        return false;
+    memcpy(bytes, record.body, record.size);
+    *ret_size = record.size;
+    ring_consume(reader, &record);
+    return true;
+}
+
+static void short_in(struct ring_reader *reader) {
+    uint8_t bytes[200];
+    uint64_t seed = 1;
+    for (uint64_t n = 0; n < STREAM; n++) {
+        uint64_t size;
+        while (!ring_get(reader, bytes, sizeof bytes, &size) && !long_in(reader, bytes, &size))
+            sched_yield();
+        ring_reader_publish(reader);
+        assert_int_equal(size, random_size(&seed));
+        for (uint64_t i = 0; i < size; i++)
+            assert_int_equal(bytes[i], byte_of(n, i));
+    }
+}
+
+/* A few to a batch; a writer that finds no room publishes what it has, and may move to a larger ring. */
+static void *batches_out(void *argument) {
+    struct ring_writer *writer = argument;
+    uint64_t seed = 1;
+    for (uint64_t n = 0; n < STREAM; n++) {
+        uint64_t size = random_size(&seed);
+        uint8_t *body;
+        while (ring_claim(writer, size, 0, &body) == -EAGAIN) {
+            ring_publish(writer);
+            if (writer->reserve > 0)
+                move_writer(writer);
+            else
+                sched_yield();
+        }
+        for (uint64_t i = 0; i < size; i++)
+            body[i] = byte_of(n, i);
+        ring_append(writer, SHM_DATA, size);
+        if ((seed >> 33) % 5 == 0)
+            ring_publish(writer);
+    }
+    ring_publish(writer);
+    return NULL;
+}
+
+#define HELD 12
+
+/* Holds up to 12 and gives them back in any order. */
+static void held_in(struct ring_reader *reader) {
+    struct {
+        struct ring_record record;
+        uint64_t n, ticket;
+    } held[HELD];
+    uint64_t n = 0, n_held = 0, seed = 1, random = 7;
+    while (n < STREAM || n_held > 0) {
+        struct ring_record record;
+        if (n < STREAM && n_held < HELD && ring_next(reader, &record) == 1) {
+            if (record.kind == SHM_RING) {
+                move_reader(reader, &record);
+                continue;
+            }
+            check(&record, n, random_size(&seed));
+            assert_int_equal(ring_hold(reader, &record, &held[n_held].ticket), 0);
+            held[n_held].record = record;
+            held[n_held++].n = n++;
+        } else if (n_held == 0) {
+            sched_yield();
+            continue;
+        } else {
+            uint64_t which = random_size(&random) % n_held;
+            check(&held[which].record, held[which].n, held[which].record.size);
+            assert_int_equal(ring_release(reader, held[which].ticket), 0);
+            held[which] = held[--n_held];
+        }
+        ring_reader_publish(reader);
+    }
+}
+
+/* Writer and reader on the same addresses, and those in private memory: only there does a thread sanitizer see who touches what. */
+static void test_threads_short(void **state) {
+    (void)state;
+    for (uint64_t size = 4096; size <= 65536; size *= 4) {
+        pair_init(size);
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, short_out, &pair.writer), 0);
+        short_in(&pair.reader);
+        pthread_join(thread, NULL);
+    }
+}
+
+static void batches_and_held(void) {
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, batches_out, &pair.writer), 0);
+    held_in(&pair.reader);
+    pthread_join(thread, NULL);
+}
+
+static void test_threads_batches_held(void **state) {
+    (void)state;
+    for (uint64_t size = 4096; size <= 65536; size *= 4) {
+        pair_init(size);
+        batches_and_held();
+    }
+    growing_init();
+    batches_and_held();
+    assert_ptr_equal(pair.reader.data, larger);
 }
 
 /* With the maps as they are in use: each side's segment, the other's view read-only. */
@@ -395,7 +534,8 @@ int main(void) {
         cmocka_unit_test(test_wrap_everywhere), cmocka_unit_test(test_full_and_empty), cmocka_unit_test(test_largest_fits),
         cmocka_unit_test(test_batch),           cmocka_unit_test(test_early_turn),     cmocka_unit_test(test_hold),
         cmocka_unit_test(test_larger_ring),     cmocka_unit_test(test_hostile_words),  cmocka_unit_test(test_hostile_cursor),
-        cmocka_unit_test(test_two_threads),     cmocka_unit_test(test_two_processes),  cmocka_unit_test(test_hostile_overrun),
+        cmocka_unit_test(test_two_threads),     cmocka_unit_test(test_threads_short),  cmocka_unit_test(test_threads_batches_held),
+        cmocka_unit_test(test_two_processes),   cmocka_unit_test(test_hostile_overrun),
     };
     return cmocka_run_group_tests(tests, NULL, done);
 }
