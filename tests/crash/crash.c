@@ -32,7 +32,7 @@
 #define IDLE_NS (SECOND / 500) /* a victim that has not stopped for so long sleeps */
 
 static bool is_long;
-static uint8_t buffer[LARGEST];
+static uint8_t buffer[SIXTH];
 static char address[HAWSER_ADDRESS_MAX];
 static hawser_listener *listener;
 
@@ -251,11 +251,12 @@ static void nothing_left(void) {
     EXPECT(after.names, before.names);
 }
 
+static void settled(void) { before = holdings_now(); }
+
 /* One whole life, so that what the listener holds ready is the same before and after. */
-static struct holdings settle(void) {
+static void settle(void) {
     struct path path = observe(&operations[0]);
     path_free(&path);
-    return holdings_now();
 }
 
 /* ---- The kills ---- */
@@ -297,17 +298,33 @@ static uint64_t kill_everywhere(const struct operation *operation, const struct 
     return points;
 }
 
+/* Each operation has a listener of its own, so that both ends have its options. */
+static void listen_for(const struct operation *operation) {
+    snprintf(address, sizeof address, "shm://crash-%d?%s", (int)getpid(), operation->options ? operation->options : OPTIONS_SMALL);
+    EXPECT(hawser_listen(address, NULL, &listener), 0);
+    settle();
+    settled();
+}
+
+static uint64_t try_listeners(void) {
+    listen_for(&operations[0]);
+    hawser_listener_close(listener); /* what this thread needs to sleep is there now */
+    return kill_listeners(is_long ? RANDOM_POINTS : QUICK_RANDOM, settled, nothing_left);
+}
+
 static uint64_t try_operation(const struct operation *operation) {
-    before = settle();
+    listen_for(operation);
     struct path path = observe(operation);
     uint64_t points = kill_everywhere(operation, &path);
-    struct holdings after = settle();
+    settle();
+    struct holdings after = holdings_now();
     EXPECT(after.descriptors, before.descriptors);
     EXPECT(after.maps, before.maps);
     printf("ok crash: %s: looked at after %zu instructions, killed at %llu points\n", operation->name, path.n,
            (unsigned long long)points);
     fflush(stdout);
     path_free(&path);
+    hawser_listener_close(listener);
     return points;
 }
 
@@ -331,15 +348,11 @@ int main(int argc, char **argv) {
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, NULL); /* for await_stop */
     srandom((unsigned)getpid());
-    snprintf(address, sizeof address, "shm://crash-%d?" ADDRESS_OPTIONS, (int)getpid());
-    EXPECT(hawser_listen(address, NULL, &listener), 0);
     for (size_t i = 0; i < n_operations; i++)
         if (argc < 2 || strcmp(argv[1], operations[i].name) == 0)
             all += try_operation(&operations[i]);
-    before = settle();
     if (argc < 2 || strcmp(argv[1], "listen") == 0)
-        all += kill_listeners(is_long ? RANDOM_POINTS : QUICK_RANDOM, nothing_left);
-    hawser_listener_close(listener);
+        all += try_listeners();
     printf("%llu kills\n", (unsigned long long)all);
     return is_own ? rmdir(own) : 0;
 }

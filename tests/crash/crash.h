@@ -15,7 +15,11 @@
 #define SIZES_MOST 4
 #define MESSAGES_MOST 32
 #define LARGEST 5000u /* more than the pool: in a memfd of its own */
-#define ADDRESS_OPTIONS "ring=4K&pool=4K&hello_timeout=120s" /* so that 400 bytes go through the pool: few instructions copy them */
+#define SIXTH 12000u  /* six of these are more than a ring of 64 KiB, a sixth of them more than it has room for */
+#define OPTIONS "pool=4K&hello_timeout=120s&"
+#define OPTIONS_SMALL OPTIONS "ring=4K" /* so that 400 bytes go through the pool: few instructions copy them */
+#define OPTIONS_SLEEPING OPTIONS_SMALL "&wait=block"
+#define OPTIONS_GROWING OPTIONS "ring=128K" /* 64 KiB at first */
 
 /* How the points of an operation are chosen. */
 enum points {
@@ -32,7 +36,7 @@ struct operation {
     bool waits;          /* it sleeps: the driver goes on when it does, and not before */
     bool ends;           /* it says goodbye: the survivor may see a close instead of a death */
     unsigned fds;        /* descriptors with each message */
-    const char *options; /* of the victim's end, after an & */
+    const char *options; /* of both ends; NULL: OPTIONS_SMALL */
     size_t sizes[SIZES_MOST]; /* of messages 0 to 3, and of every fourth after each */
     size_t n;            /* messages */
     void (*work)(hawser_channel *channel, const struct operation *operation);

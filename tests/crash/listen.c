@@ -119,10 +119,11 @@ static bool kill_at_call(uint64_t stops, void (*nothing_left)(void)) {
     return !over;
 }
 
-uint64_t kill_listeners(size_t random_points, void (*nothing_left)(void)) {
+uint64_t kill_listeners(size_t random_points, void (*settled)(void), void (*nothing_left)(void)) {
     uint64_t points = 0;
-    snprintf(address, sizeof address, "shm://crash-listen-%d?" ADDRESS_OPTIONS, (int)getpid());
+    snprintf(address, sizeof address, "shm://crash-listen-%d?" OPTIONS_SMALL, (int)getpid());
     struct path path = observe();
+    settled();
     for (bool inside = true; inside; points++)
         inside = kill_at_call(points + 1, nothing_left);
     for (size_t i = 0; i < random_points; i++, points++) {

@@ -5,6 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Kills listeners at every system call's entry and exit, and so many random instructions; how many in all. nothing_left looks
- * after each. */
-uint64_t kill_listeners(size_t random_points, void (*nothing_left)(void));
+/* Kills listeners at every system call's entry and exit, and so many random instructions; how many in all. settled is called
+ * after one whole life, nothing_left after each kill. */
+uint64_t kill_listeners(size_t random_points, void (*settled)(void), void (*nothing_left)(void));

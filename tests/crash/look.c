@@ -9,6 +9,7 @@
 #include "transport/shm/shm.h"
 
 #include <string.h>
+#include <unistd.h>
 
 static bool record_is(const struct ring_record *record, const struct operation *operation, size_t index) {
     struct shm_descriptor descriptor;
@@ -41,12 +42,27 @@ static bool pool_is(const struct shm_receiver *receiver, const struct ring_recor
     return pool_take(&pool, &descriptor, &data) == 0 && message_is(data, descriptor.size, index);
 }
 
+/* Where the records go on in a larger ring: its memfd waits in the carrier, and stays there. */
+static struct memory follow(struct shm_link *shm, struct ring_reader *reader, const struct ring_record *record) {
+    struct memory memory;
+    struct shm_larger larger;
+    int fd;
+    EXPECT(record->size, sizeof larger);
+    memcpy(&larger, record->body, sizeof larger);
+    EXPECT(carrier_peek(shm, &fd, 1), 0);
+    EXPECT(memory_adopt(fd, larger.size, larger.size, 0, &memory), 0);
+    close(fd);
+    ring_reader_move(reader, memory.base, larger.size);
+    return memory;
+}
+
 static void look_at_sender(struct victim *victim) {
     struct shm_link *shm = shm_of(victim->channel->link);
     EXPECT(receiver_meet(shm), true);
     uint32_t state = load_acquire(&shm->receiver.peer->state); /* pairs with shm_tell */
     struct ring_reader reader = shm->receiver.ring;
     struct ring_record record;
+    struct memory larger = { 0 };
     uint64_t messages = victim->received;
     int r;
     while ((r = ring_next(&reader, &record)) == 1) {
@@ -56,8 +72,11 @@ static void look_at_sender(struct victim *victim) {
             messages++;
         }
         reader.read = record.end;
+        if (record.kind == SHM_RING)
+            larger = follow(shm, &reader, &record);
     }
     EXPECT(r, 0);
+    memory_unmap(&larger);
     if (messages < victim->visible)
         die(__FILE__, __LINE__, "messages that can be read", (long)messages, (long)victim->visible);
     if (state != SHM_OPEN) /* a goodbye comes after everything */

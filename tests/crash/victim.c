@@ -6,7 +6,6 @@
 #include "crash.h"
 
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -14,7 +13,7 @@
 
 #define COUNT(ARRAY) (sizeof(ARRAY) / sizeof *(ARRAY))
 
-static uint8_t buffer[MESSAGES_MOST][LARGEST];
+static uint8_t buffer[MESSAGES_MOST][SIXTH];
 
 void message_fill(uint8_t *data, size_t size, size_t index) {
     for (size_t i = 0; i < size; i++)
@@ -40,8 +39,8 @@ static void send_at_once(hawser_channel *channel, const struct operation *operat
         messages[i].data = buffer[i];
         messages[i].size = size_of(operation, i);
     }
-    EXPECT(hawser_send_many(channel, messages, operation->n, PATIENCE, &sent), 0);
-    EXPECT(sent, operation->n);
+    for (size_t all = 0; all < operation->n; all += sent) /* a batch ends where there is no room for more */
+        EXPECT(hawser_send_many(channel, messages + all, operation->n - all, PATIENCE, &sent), 0);
 }
 
 static void send_and_wait(hawser_channel *channel, const struct operation *operation) {
@@ -81,7 +80,7 @@ static void lend_together(hawser_channel *channel, const struct operation *opera
 static void receive_each(hawser_channel *channel, const struct operation *operation) {
     for (size_t i = 0; i < operation->n; i++) {
         size_t size;
-        EXPECT(hawser_recv(channel, buffer[i], LARGEST, PATIENCE, &size), 0);
+        EXPECT(hawser_recv(channel, buffer[i], sizeof buffer[i], PATIENCE, &size), 0);
     }
 }
 
@@ -89,7 +88,7 @@ static void receive_descriptors(hawser_channel *channel, const struct operation 
     for (size_t i = 0; i < operation->n; i++) {
         int fds[4];
         size_t size, n;
-        EXPECT(hawser_recv_fds(channel, buffer[i], LARGEST, fds, COUNT(fds), PATIENCE, &size, &n), 0);
+        EXPECT(hawser_recv_fds(channel, buffer[i], sizeof buffer[i], fds, COUNT(fds), PATIENCE, &size, &n), 0);
         EXPECT(n, operation->fds);
         while (n > 0)
             close(fds[--n]);
@@ -134,9 +133,13 @@ const struct operation operations[] = {
     { .name = "send through the pool", .warm = 1, .sizes = { 400 }, .n = 1, .work = send_each },
     { .name = "the first send through the pool", .sizes = { 400 }, .n = 1, .work = send_each },
     { .name = "send in memory of its own", .warm = 1, .sizes = { LARGEST }, .n = 1, .work = send_each },
-    { .name = "send that waits for room", .waits = true, .options = "&wait=block", .sizes = { 200, 200, 200, 200 }, .n = 22,
+    { .name = "send that waits for room", .waits = true, .options = OPTIONS_SLEEPING, .sizes = { 200, 200, 200, 200 }, .n = 22,
       .work = send_each },
-    { .name = "send_sync", .warm = 1, .waits = true, .options = "&wait=block", .sizes = { 8 }, .n = 1, .work = send_and_wait },
+    { .name = "send that makes the ring grow", .options = OPTIONS_GROWING, .sizes = { SIXTH, SIXTH, SIXTH, SIXTH }, .n = 6,
+      .work = send_each },
+    { .name = "send_many that makes the ring grow", .points = POINTS_CALLS, .options = OPTIONS_GROWING,
+      .sizes = { SIXTH, SIXTH, SIXTH, SIXTH }, .n = 6, .work = send_at_once },
+    { .name = "send_sync", .warm = 1, .waits = true, .options = OPTIONS_SLEEPING, .sizes = { 8 }, .n = 1, .work = send_and_wait },
     { .name = "loan and commit", .warm = 1, .sizes = { 100, 400 }, .n = 2, .work = lend },
     { .name = "several loans", .warm = 1, .sizes = { 100, 400, 64 }, .n = 3, .work = lend_together },
     { .name = "the first loan", .sizes = { 100 }, .n = 1, .work = lend },
@@ -150,13 +153,15 @@ const struct operation operations[] = {
     { .name = "the first recv from the pool", .receives = true, .sizes = { 400 }, .n = 1, .work = receive_each },
     { .name = "recv of memory of its own", .warm = 1, .points = POINTS_CALLS, .receives = true, .sizes = { LARGEST }, .n = 1,
       .work = receive_each },
-    { .name = "recv that waits", .warm = 1, .points = POINTS_CALLS, .receives = true, .waits = true, .options = "&wait=block",
+    { .name = "recv that waits", .warm = 1, .points = POINTS_CALLS, .receives = true, .waits = true, .options = OPTIONS_SLEEPING,
       .sizes = { 8 }, .n = 1, .work = receive_each },
     { .name = "recv_fds", .warm = 1, .points = POINTS_CALLS, .receives = true, .fds = 2, .sizes = { 16, 400 }, .n = 2,
       .work = receive_descriptors },
     { .name = "take and release", .warm = 1, .receives = true, .sizes = { 8, 400, 100 }, .n = 3, .work = take_each },
     { .name = "take and release around the ring's end", .warm = 9, .receives = true, .sizes = { 200, 200 }, .n = 2,
       .work = take_each },
+    { .name = "take and release while the ring grows", .options = OPTIONS_GROWING, .receives = true,
+      .sizes = { SIXTH, SIXTH, SIXTH, SIXTH }, .n = 6, .work = take_each },
     { .name = "take_many and release", .warm = 1, .receives = true, .sizes = { 8, 400, 0 }, .n = 3, .work = take_at_once },
     { .name = "take and release of memory of its own", .warm = 1, .receives = true, .sizes = { LARGEST }, .n = 1,
       .work = take_each },
@@ -170,16 +175,15 @@ const size_t n_operations = COUNT(operations);
 
 void victim_main(const struct operation *operation, const char *address) {
     hawser_channel *channel = NULL;
-    char word, own[HAWSER_ADDRESS_MAX];
+    char word;
     size_t size;
-    snprintf(own, sizeof own, "%s%s", address, operation->options ? operation->options : "");
     for (size_t i = 0; i < operation->n; i++)
         message_fill(buffer[i], size_of(operation, i), i);
     EXPECT(prctl(PR_SET_PDEATHSIG, SIGKILL), 0); /* a stopped one would outlive a driver that gave up */
     EXPECT(ptrace(PTRACE_TRACEME, 0, NULL, NULL), 0);
     if (operation->connects)
         raise(SIGSTOP);
-    EXPECT(hawser_connect(own, NULL, PATIENCE, &channel), 0);
+    EXPECT(hawser_connect(address, NULL, PATIENCE, &channel), 0);
     for (unsigned round = 0; round <= operation->warm && !operation->connects; round++) {
         EXPECT(hawser_recv(channel, &word, 1, PATIENCE, &size), 0); /* messages to be received are there then */
         if (round == operation->warm)
