@@ -20,6 +20,7 @@
 #define FULL_TIME_NS INT64_C(1000000000)
 #define SIZE_MAX_BENCH ((size_t)64 << 20) /* hawser's largest message by default */
 #define NOTIFY_SIZE 8
+#define IDLE_CHANNELS 1000
 
 struct plan {
     const char *mechanisms[LIST_MAX];
@@ -29,7 +30,7 @@ struct plan {
     enum way_wait waits[3];
     size_t n_waits;
     int64_t time_ns; /* for each figure, over all its samples */
-    bool quick, one_cpu, many, targets, peers;
+    bool quick, one_cpu, many, targets, peers, idle;
     bool sizes_or_waits; /* said on the command line */
     struct output {
         const char *path; /* NULL: not wanted; "-": standard output, instead of the table */
@@ -49,6 +50,7 @@ static const char help[] =
     "  --quick       fewer and shorter samples: under a minute in all\n"
     "  --one-cpu     both processes on one CPU\n"
     "  --many        one-way with hawser_send_many too\n"
+    "  --idle        what waking a reader costs among 1,000 idle channels (shm), beside one\n"
     "  --targets     the figures that hawser promises, each with what was measured\n"
     "  --peers       shm beside other libraries (iceoryx, UCX, Boost.Interprocess, nng, ZeroMQ), as far as they were built\n"
     "  --json FILE   the figures as JSON too; - is standard output, instead of the table\n"
@@ -137,6 +139,8 @@ static int parse_flag(struct plan *plan, const char *option) {
         plan->targets = true;
     else if (strcmp(option, "--peers") == 0)
         plan->peers = true;
+    else if (strcmp(option, "--idle") == 0)
+        plan->idle = true;
     else
         return usage("there is no option %s", option);
     return EXIT_DONE;
@@ -312,7 +316,10 @@ static int run(const struct plan *plan) {
         return EXIT_FAILED;
     if (plan->quick)
         session.budget_end_ns = bench_now() + QUICK_BUDGET_NS;
-    int code = plan->targets ? targets_run(&session) : plan->peers ? run_peers(plan, &session) : run_rows(plan, &session);
+    int code = plan->targets ? targets_run(&session)
+               : plan->peers ? run_peers(plan, &session)
+               : plan->idle  ? idle_run(&session, IDLE_CHANNELS)
+                             : run_rows(plan, &session);
     session_close(&session);
     if (session.signal) { /* everything is cleaned up: die of it, as the caller expects */
         sigset_t none;
@@ -347,9 +354,9 @@ int verb_bench(int argc, char **argv) {
     int code = parse(&plan, argc, argv);
     if (code != EXIT_DONE)
         return code;
-    if (plan.targets && (plan.json.path || plan.html.path || plan.n_mechanisms || plan.one_cpu || plan.many))
-        return usage("%s takes no other option than --quick and --time", "--targets");
-    if (plan.peers && (plan.targets || plan.html.path || plan.n_mechanisms || plan.one_cpu || plan.many || plan.sizes_or_waits))
+    if ((plan.targets || plan.idle) && (plan.json.path || plan.html.path || plan.n_mechanisms || plan.one_cpu || plan.many))
+        return usage("%s takes no other option than --quick and --time", plan.targets ? "--targets" : "--idle");
+    if (plan.peers && (plan.targets || plan.idle || plan.html.path || plan.n_mechanisms || plan.one_cpu || plan.many || plan.sizes_or_waits))
         return usage("%s takes no other option than --quick, --time and --json", "--peers");
     if (plan.n_mechanisms == 0)
         add_all(&plan);

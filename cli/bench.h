@@ -112,6 +112,17 @@ int peers_run(struct session *session, FILE *table, FILE *json); /* either may b
 /* Connect, accept, first message over shm: p50_ns, p99_ns and descriptors. Errors as sample_run(). */
 int connect_measure(struct session *session, struct sample *ret_sample, char *ret_sentence);
 
+/* Waking a reader that waits on one channel, and on n, of which the rest are idle: medians. Errors as sample_run(). */
+#define IDLE_LIMIT 1.5 /* promised: many_ns / one_ns at 1,000 */
+
+struct idle_figures {
+    unsigned n; /* fewer than asked for where descriptors are scarce */
+    double one_ns, many_ns;
+};
+
+int idle_measure(struct session *session, unsigned n, bool epolls, struct idle_figures *ret_figures, char *ret_sentence);
+int idle_run(struct session *session, unsigned n); /* prints; an exit code */
+
 /* hawser's ways, by mechanism; ends with NULL */
 extern const struct way *const hawser_ways[];
 const struct way *hawser_way_find(const char *name);

@@ -33,6 +33,7 @@ refuses "wants a value" --json
 refuses "wants a value" --html
 refuses "no other option" --targets --one-cpu
 refuses "no other option" --peers --sizes 8
+refuses "no other option" --idle shm
 refuses "nobody can spin" --one-cpu cache
 
 "$hawser" bench --help | grep -q "example" || fail "--help has no example"
