@@ -24,6 +24,16 @@ static ssize_t raw_getdents64(int fd, void *buffer, size_t size) { return syscal
 
 static int raw_pidfd_open(pid_t pid, unsigned flags) { return (int)syscall(SYS_pidfd_open, pid, flags); }
 
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441 /* Linux 5.11; the same number on all architectures */
+#endif
+
+/* glibc before 2.35 and musl lack it. The kernel wants 64-bit times everywhere. */
+static int raw_epoll_pwait2(int epoll, struct epoll_event *events, int n, const struct timespec *timeout) {
+    int64_t both[2] = { timeout ? timeout->tv_sec : 0, timeout ? timeout->tv_nsec : 0 };
+    return (int)syscall(SYS_epoll_pwait2, epoll, events, n, timeout ? both : NULL, NULL, 0);
+}
+
 /* glibc's sched_getaffinity hides how many bytes the kernel wrote, and fails without _GNU_SOURCE types. */
 static int raw_sched_getaffinity(pid_t pid, size_t size, void *set) {
     return (int)syscall(SYS_sched_getaffinity, pid, size, set);
@@ -155,7 +165,13 @@ static int old_fcntl(int fd, int operation, long argument) {
 
 static int old_pidfd_open(pid_t pid, unsigned flags) { return flags ? -EINVAL : real_pidfd_open(pid, flags); }
 
+static int old_epoll_pwait2(int epoll, struct epoll_event *events, int n, const struct timespec *timeout) {
+    (void)epoll, (void)events, (void)n, (void)timeout;
+    return -ENOSYS;
+}
+
 void sys_refuse_newer(void) {
+    sys_table.epoll_pwait2 = old_epoll_pwait2;
     sys_table.pwritev2 = old_pwritev2;
     sys_table.memfd_create = old_memfd_create;
     sys_table.getsockopt = old_getsockopt;

@@ -41,6 +41,8 @@
     X(int, connect, (int fd, const struct sockaddr *address, socklen_t length), (fd, address, length), connect) \
     X(int, epoll_create1, (int flags), (flags), epoll_create1) \
     X(int, epoll_ctl, (int epoll, int operation, int fd, struct epoll_event *event), (epoll, operation, fd, event), epoll_ctl) \
+    X(int, epoll_pwait2, (int epoll, struct epoll_event *events, int n, const struct timespec *timeout), (epoll, events, n, timeout), raw_epoll_pwait2) \
+    X(int, epoll_wait, (int epoll, struct epoll_event *events, int n, int timeout_ms), (epoll, events, n, timeout_ms), epoll_wait) \
     X(int, eventfd, (unsigned value, int flags), (value, flags), eventfd) \
     X(int, fchmod, (int fd, mode_t mode), (fd, mode), fchmod) \
     X(int, fchmodat, (int directory, const char *path, mode_t mode, int flags), (directory, path, mode, flags), fchmodat) \

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "core/transport.h"
 #include "wait/ladder.h"
+#include "wait/poller.h"
 
 #define SLEEPERS_MAX 8 /* threads of one half that can be woken at once; more nap */
 
@@ -37,8 +38,12 @@ struct hawser_channel {
     int (*get)(struct link *link, void *buffer, size_t capacity, size_t *ret_size); /* the transport's, or NULL */
     bool locks;           /* threads=many, or the mechanism's halves meet */
     bool shut;            /* [S] hawser_shutdown was called */
-    bool armed;           /* [R] hawser_arm() armed the link; the next receiving call disarms it ... */
+    bool armed;           /* [R] hawser_arm() or a poller armed the link; the next receiving call disarms it ... */
     const void *armed_by; /* [R] ... of this thread, with threads=many: a mark of it */
+    bool sticky;          /* [R] a poller did: poll_many.c */
+    int sticky_slot;      /* [R] then where its bell stands in receiving.sleepers ... */
+    uint32_t sticky_news; /* [R] ... and link->news since */
+    struct poller_member member;
     bool exported;
     uint32_t kicked;      /* atomic: link->news when sleepers were last woken for it */
     struct lock claiming; /* first use by two threads at once */
@@ -122,14 +127,14 @@ int half_sleeper_add(struct half *half, int waker);
 void half_sleeper_remove(struct half *half, int slot);
 void half_wake(struct half *half);
 
-/* What hawser_arm() did is undone; under the receiving half's lock. */
+/* What hawser_arm(), or a poller, did is undone; under the receiving half's lock. */
 void channel_disarm(struct hawser_channel *channel);
 
 static inline bool channel_many(const struct hawser_channel *channel) {
     return channel->link->options.threads == HAWSER_THREADS_MANY;
 }
 
-/* A receiving call: hawser_arm() left the link armed. But another thread's event loop sleeps on. Under the receiving half's lock. */
+/* A receiving call: hawser_arm() or a poller left the link armed. But another thread's event loop sleeps on. Under the receiving half's lock. */
 static inline void channel_disarm_own(struct hawser_channel *channel) {
     if (__builtin_expect(channel->armed, 0) && (!channel_many(channel) || channel->armed_by == sys_thread_mark()))
         channel_disarm(channel);

@@ -78,8 +78,14 @@ static int watch_all(struct hawser_channel *channel, const struct sleep_set *set
 
 void channel_disarm(struct hawser_channel *channel) {
     channel->armed = false;
-    store_seq_cst(&channel->receiving.bell, 0); /* pairs with half_wake and half_sleeps */
     channel->transport->disarm(channel->link, WANT_RECEIVE);
+    if (!channel->sticky) {
+        store_seq_cst(&channel->receiving.bell, 0); /* pairs with half_wake and half_sleeps */
+        return;
+    }
+    channel->sticky = false;
+    half_sleeper_remove(&channel->receiving, channel->sticky_slot);
+    poller_mark_stale(&channel->member);
 }
 
 /* The bell is published first: see waiting.c. */

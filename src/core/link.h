@@ -58,5 +58,5 @@ int link_broken(const struct link *link);
 /* -EPIPE with its sentence, the same for all. */
 int link_peer_gone(void);
 
-/* pairs with channel_kick and channel_kick_news */
+/* pairs with channel_kick, channel_kick_news, begin_arm and has_news */
 static inline void link_news(struct link *link) { add_seq_cst(&link->news, 1); }

@@ -1,55 +1,41 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 The hawser authors */
 
-/* Many channels and listeners at once. A pass asks each item whether it is ready; a sleep arms them all, gathers their
+/* Several channels and listeners at once. A pass asks each item whether it is ready; a sleep arms them all, gathers their
  * descriptors in one ppoll and, after it, asks again only those that had something. With a few items the pass is repeated for
- * a while before the first sleep (the ladder of the first channel); with many a pass costs more than it could save. */
+ * a while before the first sleep (the ladder of the first channel); with many a pass costs more than it could save, and
+ * poll_many.c goes another way, if it can. */
+
+#include "core/poll.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "core/channel.h"
 #include "core/listener.h"
 
 #include <errno.h>
-#include <hawser/poll.h>
 
 #define ITEMS_MAX ((size_t)1 << 20)
 #define SPIN_ITEMS 4
-#define STACK_ITEMS 16
 
-/* Where an item's descriptors stand in the common set, and what was published for it. */
-struct place {
-    unsigned first, count;
-    int slot_in, slot_out;
-    bool ready; /* its arm said that something happened */
-};
+int item_begin(hawser_poll_item *items, size_t i) {
+    hawser_poll_item *item = &items[i];
+    item->ret_events = 0;
+    if (item->channel && item->listener)
+        return error_set(-EINVAL, "poll: item %zu has both a channel and a listener", i);
+    if (item->events & ~(HAWSER_IN | HAWSER_OUT))
+        return error_set(-EINVAL, "poll: item %zu asks for unknown events", i);
+    if (item->listener && item->listener->self != process_self())
+        return error_note(-EPERM, "poll: a listener belongs to the process that made it");
+    return item->channel ? channel_enter(item->channel) : 0;
+}
 
-struct polling {
-    hawser_poll_item *items;
-    size_t n;
-    int64_t deadline;
-    struct place *places;
-    struct pollfd *fds;
-    int waker;
-    bool naps; /* the waker could not be published everywhere */
-};
-
-static int check_items(hawser_poll_item *items, size_t n) {
-    if (n > ITEMS_MAX || (!items && n > 0))
-        return error_note(-EINVAL, "poll: items is NULL, or n is over 2^20");
+static int begin_all(hawser_poll_item *items, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        items[i].ret_events = 0;
-        if (items[i].channel && items[i].listener)
-            return error_set(-EINVAL, "poll: item %zu has both a channel and a listener", i);
-        if (items[i].events & ~(HAWSER_IN | HAWSER_OUT))
-            return error_set(-EINVAL, "poll: item %zu asks for unknown events", i);
-        int r = items[i].channel ? channel_enter(items[i].channel) : 0;
+        int r = item_begin(items, i);
         if (r < 0)
             return r;
-        if (items[i].listener && items[i].listener->self != process_self())
-            return error_note(-EPERM, "poll: a listener belongs to the process that made it");
     }
     return 0;
 }
@@ -59,6 +45,8 @@ static uint32_t channel_events(struct hawser_channel *channel, uint32_t wanted) 
     uint32_t events = 0;
     if (wanted & HAWSER_IN) {
         half_lock(channel, &channel->receiving);
+        if (channel->sticky) /* what it reads now would not wake the poller that holds it */
+            channel_disarm(channel);
         events |= transport->ready(channel->link) ? HAWSER_IN : 0;
         if (events && channel_many(channel))
             channel_pass_on(channel); /* it need not be this thread that receives it */
@@ -76,8 +64,7 @@ static uint32_t channel_events(struct hawser_channel *channel, uint32_t wanted) 
     return events;
 }
 
-/* 1 ready, 0, or an error. */
-static int item_check(hawser_poll_item *item) {
+int item_check(hawser_poll_item *item) {
     if (item->channel) {
         if (load_relaxed(&item->channel->interrupted) && channel_cancel(item->channel) < 0)
             return -ECANCELED;
@@ -130,9 +117,7 @@ static int publish(struct polling *polling, struct half *half) {
 }
 
 /* Publishes the waker first, arms then: see waiting.c. */
-static int64_t item_arm(struct polling *polling, size_t i, struct sleep_set *set) {
-    hawser_poll_item *item = &polling->items[i];
-    struct place *place = &polling->places[i];
+int64_t item_arm(struct polling *polling, const hawser_poll_item *item, struct place *place, struct sleep_set *set) {
     int64_t deadline = DEADLINE_NEVER;
     *place = (struct place){ .first = set->count, .slot_in = -1, .slot_out = -1 };
     if (item->channel && item->events & HAWSER_IN) {
@@ -149,9 +134,7 @@ static int64_t item_arm(struct polling *polling, size_t i, struct sleep_set *set
     return deadline;
 }
 
-static void item_disarm(struct polling *polling, size_t i) {
-    hawser_poll_item *item = &polling->items[i];
-    struct place *place = &polling->places[i];
+void item_disarm(struct polling *polling, const hawser_poll_item *item, struct place *place) {
     for (unsigned k = place->first; k < place->first + place->count; k++) {
         struct pollfd *fd = &polling->fds[k];
         if (fd->revents && item->channel)
@@ -177,14 +160,14 @@ static bool sleep_once(struct polling *polling) {
     bool ready = false;
     polling->naps = false;
     for (size_t i = 0; i < polling->n; i++) {
-        hello = deadline_earlier(hello, item_arm(polling, i, &set));
+        hello = deadline_earlier(hello, item_arm(polling, &polling->items[i], &polling->places[i], &set));
         ready |= polling->places[i].ready;
     }
     if (!ready)
         sleep_until(&set, polling->naps ? -1 : polling->waker, deadline_earlier(deadline, hello));
     bool overdue = hello != DEADLINE_NEVER && clock_now() >= hello, any = false;
     for (size_t i = 0; i < polling->n; i++) {
-        item_disarm(polling, i);
+        item_disarm(polling, &polling->items[i], &polling->places[i]);
         polling->places[i].ready |= overdue || (polling->items[i].channel && load_relaxed(&polling->items[i].channel->interrupted));
         any |= polling->places[i].ready;
     }
@@ -207,7 +190,7 @@ static int32_t favour_of(const hawser_poll_item *item) {
     return favour;
 }
 
-static int out_of_time(const struct polling *polling) {
+int poll_expired(const struct polling *polling) {
     if (polling->deadline == DEADLINE_PAST)
         return error_note(-EAGAIN, "poll: no item is ready now");
     return error_note(-ETIMEDOUT, "poll: no item became ready within the timeout");
@@ -238,7 +221,7 @@ static int poll_wait(struct polling *polling) {
     for (;;) {
         bool some = false;
         switch (ladder_next(&ladder, polling->deadline)) {
-        case LADDER_EXPIRED: return out_of_time(polling);
+        case LADDER_EXPIRED: return poll_expired(polling);
         case LADDER_SLEEP:
             if (!sleep_once(polling))
                 continue;
@@ -253,27 +236,37 @@ static int poll_wait(struct polling *polling) {
     }
 }
 
-HAWSER_PUBLIC int hawser_poll(hawser_poll_item *items, size_t n, int64_t timeout) {
-    struct place stack_places[STACK_ITEMS];
-    struct pollfd stack_fds[STACK_ITEMS * 2 * LINK_SLEEP_MAX + 1];
+/* Arms all for each sleep. */
+static int poll_each(struct polling *polling) {
     cleanup_memory struct place *places = NULL;
     cleanup_memory struct pollfd *fds = NULL;
-    struct polling polling = { .items = items, .n = n, .places = stack_places, .fds = stack_fds };
-    if (timeout < HAWSER_FOREVER)
-        return error_note(-EINVAL, "poll: the timeout is negative but not HAWSER_FOREVER");
-    int r = check_items(items, n);
+    int r = begin_all(polling->items, polling->n);
     if (r < 0)
         return r;
-    if (n > STACK_ITEMS) {
-        polling.places = places = memory_resize(NULL, n * sizeof *places);
-        polling.fds = fds = memory_resize(NULL, (n * 2 * LINK_SLEEP_MAX + 1) * sizeof *fds);
+    if (polling->n > POLL_STACK_ITEMS) {
+        polling->places = places = memory_resize(NULL, polling->n * sizeof *places);
+        polling->fds = fds = memory_resize(NULL, (polling->n * 2 * LINK_SLEEP_MAX + 1) * sizeof *fds);
         if (!places || !fds)
             return error_note(-ENOMEM, "poll: no memory for its table of descriptors");
     }
-    polling.deadline = deadline_after(timeout);
-    polling.waker = waker_self();
-    r = pass(&polling, false);
+    polling->waker = waker_self();
+    r = pass(polling, false);
     if (r != 0)
         return r;
-    return polling.deadline == DEADLINE_PAST ? out_of_time(&polling) : poll_wait(&polling);
+    return polling->deadline == DEADLINE_PAST ? poll_expired(polling) : poll_wait(polling);
+}
+
+HAWSER_PUBLIC int hawser_poll(hawser_poll_item *items, size_t n, int64_t timeout) {
+    struct place places[POLL_STACK_ITEMS];
+    struct pollfd fds[POLL_STACK_ITEMS * 2 * LINK_SLEEP_MAX + 1];
+    struct polling polling = { .items = items, .n = n, .places = places, .fds = fds };
+    if (timeout < HAWSER_FOREVER)
+        return error_note(-EINVAL, "poll: the timeout is negative but not HAWSER_FOREVER");
+    if (n > ITEMS_MAX || (!items && n > 0))
+        return error_note(-EINVAL, "poll: items is NULL, or n is over 2^20");
+    polling.deadline = deadline_after(timeout);
+    int r;
+    if (n > POLL_STACK_ITEMS && poll_many(&polling, &r))
+        return r;
+    return poll_each(&polling);
 }

@@ -143,6 +143,10 @@ struct transport {
     /* [R] or [S] by `want` (one bit): about to sleep. 1: something happened, try again instead; 0: descriptors were added to set
      * and any "asleep" flag the peer looks at is up. Must not lose a wake-up between the last try and the sleep. */
     int (*arm)(struct link *link, enum want want, struct sleep_set *set);
+    /* Many at once: announce() puts up the flag, true: settle() must follow, once for any number of them (a barrier; negative: it
+     * failed), before the arm of each, which then only looks. NULL, both: arm does all. */
+    bool (*announce)(struct link *link); /* [R] for WANT_RECEIVE */
+    int (*settle)(void);
     void (*disarm)(struct link *link, enum want want); /* [R] or [S]: after every arm */
     void (*woken)(struct link *link, int fd, short revents); /* a descriptor of the set fired */
     int (*apart)(struct link *link); /* as process_apart(); NULL: by the peer's pid */

@@ -42,16 +42,21 @@ static bool pool_reserve(void) {
     return true;
 }
 
-/* A thread ends. Where the pool cannot grow its waker is lost, not closed. */
+/* Where the pool cannot grow a waker is lost, not closed. */
+void waker_give_back(int waker) {
+    lock_acquire(&pool.lock);
+    if (pool.self == process_self() && pool_reserve())
+        pool.free[pool.n++] = waker;
+    lock_release(&pool.lock);
+}
+
+/* A thread ends. */
 static void give_back(void *unused) {
     (void)unused;
     if (own.self != process_self())
         return;
     own.self = 0;
-    lock_acquire(&pool.lock);
-    if (pool.self == process_self() && pool_reserve())
-        pool.free[pool.n++] = own.fd;
-    lock_release(&pool.lock);
+    waker_give_back(own.fd);
 }
 
 static void make_key(void) {
@@ -72,12 +77,15 @@ static int pool_take(void) {
     return fd;
 }
 
+int waker_new(void) {
+    int fd = pool_take();
+    return fd < 0 ? sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : fd;
+}
+
 int waker_self(void) {
     if (own.self == process_self())
         return own.fd;
-    int fd = pool_take();
-    if (fd < 0)
-        fd = sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int fd = waker_new();
     if (fd < 0)
         return fd;
     own.self = process_self();
@@ -112,6 +120,8 @@ static struct timespec *until(int64_t deadline, int64_t most_ns, struct timespec
     *timeout = (struct timespec){ .tv_sec = (time_t)(left / 1000000000), .tv_nsec = (long)(left % 1000000000) };
     return timeout;
 }
+
+struct timespec *sleep_timeout(int64_t deadline, struct timespec *timeout) { return until(deadline, INT64_MAX, timeout); }
 
 int sleep_until(struct sleep_set *set, int waker, int64_t deadline) {
     struct timespec timeout;

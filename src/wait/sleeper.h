@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 /* The descriptors one sleep is about. The array is the caller's and large enough: LINK_SLEEP_MAX a link, and one more
  * for the waker. */
@@ -30,12 +31,19 @@ static inline void sleep_add(struct sleep_set *set, int fd, short events) {
 /* The calling thread's waker, made at its first call. -EMFILE and the like: sleep_until() then naps. */
 int waker_self(void);
 
+/* One more, for a sleeper that is no thread; and back: never closed, for the reason above. Negative errno. */
+int waker_new(void);
+void waker_give_back(int waker);
+
 /* Async-signal-safe; keeps errno. */
 void waker_wake(int waker);
 
 /* Sleeps until a descriptor of the set is ready, the thread's waker rings or the deadline comes. Returns how many
  * descriptors (the waker not counted) have revents; 0 also for a spurious wake; never fails. */
 int sleep_until(struct sleep_set *set, int waker, int64_t deadline);
+
+/* How long it is until the deadline, in *timeout; NULL: without end. */
+struct timespec *sleep_timeout(int64_t deadline, struct timespec *timeout);
 
 /* A nap is the short first part of a sleep, in a receive on a socket of ours: its waiter is woken more cheaply than one that
  * polls several descriptors, but hears of nothing else meanwhile. */

@@ -59,7 +59,7 @@ struct theme {
 extern const struct promise exchange_promises[], limits_promises[], timeouts_promises[], sync_promises[],
     ending_promises[], death_promises[], fork_promises[], export_promises[], interrupt_promises[], poll_promises[],
     threads_promises[], access_promises[], listener_promises[], hostile_promises[], loans_promises[], many_promises[],
-    descriptors_promises[], report_promises[], leaks_promises[];
+    crowd_promises[], descriptors_promises[], report_promises[], leaks_promises[];
 
 struct cell {
     const struct promise *promise;

@@ -42,6 +42,8 @@ static const struct {
     { "connect", { EINTR, EAGAIN, ECONNREFUSED, EACCES } },
     { "epoll_create1", { EMFILE, ENOMEM } },
     { "epoll_ctl", { ENOMEM, ENOSPC } },
+    { "epoll_pwait2", { EINTR, ENOSYS } },
+    { "epoll_wait", { EINTR } },
     { "eventfd", { EMFILE, ENOMEM } },
     { "fallocate", { ENOSPC, EINTR } },
     { "fchmod", { EPERM } },

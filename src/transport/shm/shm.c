@@ -163,7 +163,7 @@ static void shm_tell(struct shm_link *shm, uint32_t state) {
     if (load_relaxed(&own->state) >= state)
         return;
     store_release(&own->state, state); /* pairs with receiver_empty and acked_by: the messages come before */
-    fence_seq_cst();                   /* pairs with shm_arm */
+    fence_seq_cst();                   /* pairs with fall_asleep */
     wake_receiver(shm);
     if (state == SHM_CLOSED && receiver_meet(shm))
         wake_sender(shm);
@@ -252,6 +252,8 @@ const struct transport transport_shm = {
     .drained = shm_drained,
     .close = shm_close,
     .arm = shm_arm,
+    .announce = shm_announce,
+    .settle = shm_settle,
     .disarm = shm_disarm,
     .woken = shm_woken,
     .look = shm_look,

@@ -89,6 +89,7 @@ struct shm_link {
     struct shm_receiver receiver;
     uint64_t acked; /* the asker's: the peer's taken count when last looked at; atomic */
     uint32_t sleepers[SLEEPERS]; /* atomic: arms without their disarm */
+    bool announced; /* [R] an arm has begun */
     uint64_t rings_due, brought; /* atomic: doorbells that were in order, and what they had brought by ... */
     int64_t rings_ns;            /* ... this time; atomic */
 };
@@ -151,6 +152,8 @@ int shm_acked(struct link *link, uint64_t *ret_taken);
 void wake_unmet(struct shm_link *shm);
 void wake_ring(struct shm_link *shm);
 void wake_drain(struct shm_link *shm);
+bool shm_announce(struct link *link);
+int shm_settle(void);
 int shm_arm(struct link *link, enum want want, struct sleep_set *set);
 void shm_disarm(struct link *link, enum want want);
 void shm_woken(struct link *link, int fd, short revents);
@@ -169,9 +172,9 @@ static inline void wake_receiver(struct shm_link *shm) {
         return;
     }
     if (sender->light)
-        fence_compiler(); /* pairs with barrier_heavy: shm_arm has the peer issue it */
+        fence_compiler(); /* pairs with barrier_heavy: shm_arm, or shm_settle, has the peer issue it */
     else
-        fence_seq_cst(); /* pairs with shm_arm */
+        fence_seq_cst(); /* pairs with fall_asleep */
     uint32_t asleep = load_relaxed(&sender->peer->receiver_asleep);
     if (likely(!(asleep & 1)) || asleep == sender->rung)
         return;
@@ -183,9 +186,9 @@ static inline void wake_receiver(struct shm_link *shm) {
 static inline void wake_sender(struct shm_link *shm) {
     struct shm_receiver *receiver = &shm->receiver;
     if (receiver->light)
-        fence_compiler(); /* pairs with barrier_heavy: shm_arm has the peer issue it */
+        fence_compiler(); /* pairs with barrier_heavy: shm_arm, or shm_settle, has the peer issue it */
     else
-        fence_seq_cst(); /* pairs with shm_arm */
+        fence_seq_cst(); /* pairs with fall_asleep */
     uint32_t sender = load_relaxed(&receiver->peer->sender_asleep);
     uint32_t asker = load_relaxed(&receiver->peer->asker_asleep);
     if (likely(!((sender | asker) & 1)))

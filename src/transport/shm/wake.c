@@ -43,7 +43,7 @@ void wake_drain(struct shm_link *shm) {
 /* [S] The peer's hello had not come when we published. Had it come since, the peer may sleep already; if it comes
  * later, the peer looks at our ring after its hello, and finds the message. */
 void wake_unmet(struct shm_link *shm) {
-    fence_seq_cst(); /* pairs with shm_arm */
+    fence_seq_cst(); /* pairs with fall_asleep */
     wake_drain(shm);
     if (sender_meet(shm))
         wake_receiver(shm);
@@ -107,16 +107,37 @@ static bool deafened(struct shm_link *shm) {
     return rings - due >= RINGS_IN_VAIN;
 }
 
-int shm_arm(struct link *link, enum want want, struct sleep_set *set) {
-    struct shm_link *shm = shm_of(link);
-    enum shm_sleeper sleeper = sleeper_of(want);
+static void fall_asleep(struct shm_link *shm, enum shm_sleeper sleeper) {
     uint32_t *word = asleep_word(shm, sleeper);
     count_add(&shm->sleepers[sleeper], 1);
     store_relaxed(word, (load_relaxed(word) + 1) | 1); /* [arm] */
-    /* pairs with wake_receiver, wake_sender, wake_unmet and shm_tell */
-    fence_seq_cst();
-    /* [barrier]; the load pairs with shm_meet */
-    int r = load_acquire(&shm->met) && shm->heavy ? barrier_heavy() : 0;
+    fence_seq_cst(); /* pairs with wake_receiver, wake_sender, wake_unmet and shm_tell */
+}
+
+static bool wants_barrier(struct shm_link *shm) {
+    return load_acquire(&shm->met) && shm->heavy; /* pairs with shm_meet */
+}
+
+/* A peer whose hello is read only after this has its news told; see shm_meet. */
+bool shm_announce(struct link *link) {
+    struct shm_link *shm = shm_of(link);
+    fall_asleep(shm, SLEEPER_RECEIVER);
+    shm->announced = true;
+    return wants_barrier(shm);
+}
+
+int shm_settle(void) { return barrier_heavy(); }
+
+int shm_arm(struct link *link, enum want want, struct sleep_set *set) {
+    struct shm_link *shm = shm_of(link);
+    bool announced = want == WANT_RECEIVE && shm->announced;
+    int r = 0;
+    if (announced) {
+        shm->announced = false;
+    } else {
+        fall_asleep(shm, sleeper_of(want));
+        r = wants_barrier(shm) ? barrier_heavy() : 0; /* [barrier] */
+    }
     /* [again] */
     bool changed = want == WANT_RECEIVE ? receive_changed(shm) : want == WANT_SEND ? send_changed(shm) : ack_changed(shm);
     if (r < 0 || changed || load_relaxed(&link->peer.gone) || load_relaxed(&link->broken))
