@@ -56,13 +56,15 @@ static const char *state_text(uint32_t state) {
 
 /* ---- Records ---- */
 
-static void print_record(const struct inspect_record *record, uint64_t ring_size) {
-    printf("  %12" PRIu64 " %10" PRIu64 "  %-8s %12" PRIu64 " %12" PRIu64, record->position, record->position & (ring_size - 1),
+static void print_record(const struct inspect_record *record) {
+    printf("  %12" PRIu64 " %10" PRIu64 "  %-8s %12" PRIu64 " %12" PRIu64, record->position, record->ring_offset,
            inspect_kind_name(record->kind), record->body, record->kind == INSPECT_SKIP ? 0 : record->message);
     if (record->kind == INSPECT_POOL)
         printf("  slot %u at %" PRIu64 " of pool memfd %u", record->slot, record->offset, record->index);
     if (record->kind == INSPECT_CHUNK)
         printf("  pool memfd %u", record->index);
+    if (record->kind == INSPECT_RING)
+        printf("  a larger ring follows");
     if (record->fds)
         printf("  %u descriptors", record->fds);
     putchar('\n');
@@ -92,6 +94,11 @@ static void print_header(const struct inspect_segment *segment) {
     printf("%-16s %" PRIu64 "\n", "pool quota", segment->pool_quota);
     printf("%-16s %s%s%s\n", "barrier", segment->barrier & 1 ? "registered " : "", segment->barrier & 2 ? "issues" : "",
            segment->barrier & 3 ? "" : "-");
+    if (segment->larger_size != 0)
+        printf("%-16s %" PRIu64 ", from position %" PRIu64 " on, inode %" PRIu64 "\n", "larger ring", segment->larger_size,
+               segment->larger_from, segment->larger_inode);
+    else
+        printf("%-16s -\n", "larger ring");
     printf("%-16s %" PRIu64 "\n", "taken", segment->taken);
     printf("%-16s %" PRIu64 "\n", "freed", segment->freed);
     printf("%-16s %" PRIu64 "\n", "released", segment->released);
@@ -100,6 +107,13 @@ static void print_header(const struct inspect_segment *segment) {
     printf("%-16s %u\n", "asker asleep", segment->asker_asleep);
     printf("%-16s %s\n", "asleep", asleep_text(segment, asleep, sizeof asleep));
     printf("%-16s %s\n", "state", state_text(segment->state));
+}
+
+static void print_end(const struct inspect_walk *walk, const struct inspect_segment *segment, uint64_t n) {
+    printf("  %" PRIu64 " records; %s at offset %" PRIu64 "\n", n, walk->wrong ? "wrong" : walk->in_larger ? "ring" : "empty",
+           walk->position & (segment->ring_size - 1));
+    if (segment->larger_size != 0)
+        printf("the records go on in a larger ring of %" PRIu64 " bytes, which is a memfd of its own\n", segment->larger_size);
 }
 
 /* A segment alone does not tell where its reader stands; but a record begins at offset 0 at all times. */
@@ -111,14 +125,13 @@ static int print_segment(const struct arguments *arguments, const struct inspect
     print_seals(source->fd);
     print_header(segment);
     printf("records from the ring's beginning to the first empty word:\n");
-    inspect_walk_begin(&walk, source, segment->ring_size, 0, window);
+    inspect_walk_begin(&walk, source, segment, NULL, 0, window);
     while (inspect_walk_next(&walk, &record)) {
         if (n++ == 0)
             print_record_titles();
-        print_record(&record, segment->ring_size);
+        print_record(&record);
     }
-    printf("  %" PRIu64 " records; %s at offset %" PRIu64 "\n", n, walk.wrong ? "wrong" : "empty",
-           walk.position & (segment->ring_size - 1));
+    print_end(&walk, segment, n);
     if (!walk.wrong)
         return EXIT_DONE;
     fflush(stdout);
@@ -151,56 +164,39 @@ static int inspect_file(const struct arguments *arguments) {
 
 /* ---- The links of a listener ---- */
 
+/* What lies between a reader's cursor and the first empty word. */
 struct flight {
-    uint64_t messages, bytes;
+    uint64_t messages, bytes, ring_size; /* of the ring in use */
     const char *wrong;
+    const char *hidden; /* why they go on where nobody can look */
 };
-
-/* From what the reader freed to the first empty word. */
-static struct flight walk_flight(const struct inspect_source *source, const struct inspect_segment *writer, uint64_t freed,
-                                 bool prints) {
-    struct inspect_walk walk;
-    struct inspect_record record;
-    struct flight flight = { 0 };
-    inspect_walk_begin(&walk, source, writer->ring_size, freed, window);
-    while (inspect_walk_next(&walk, &record)) {
-        if (record.kind != INSPECT_SKIP && record.kind != INSPECT_CHUNK) {
-            flight.messages++;
-            flight.bytes += record.message;
-        }
-        if (prints)
-            print_record(&record, writer->ring_size);
-    }
-    flight.wrong = walk.wrong;
-    return flight;
-}
 
 /* One direction: the writer's segment and the reader's cursors, of one moment if the reader stands still for that long. */
 struct direction {
     struct inspect_segment writer, reader;
+    struct inspect_source larger; /* of size 0: none, or not to be had */
     struct flight flight;
     bool moves;
 };
 
-static const char *look(const struct inspect_side *from, const struct inspect_side *to, struct direction *ret_direction) {
-    struct direction direction = { 0 };
-    for (unsigned i = 0; i < TRIES; i++) {
-        struct inspect_segment after;
-        const char *wrong = inspect_segment_read(&to->source, &direction.reader);
-        if (!wrong)
-            wrong = inspect_segment_read(&from->source, &direction.writer);
-        if (wrong)
-            return wrong;
-        direction.flight = walk_flight(&from->source, &direction.writer, direction.reader.freed, false);
-        wrong = inspect_segment_read(&to->source, &after);
-        if (wrong)
-            return wrong;
-        direction.moves = after.freed != direction.reader.freed;
-        if (!direction.moves)
-            break;
+static struct flight walk_flight(const struct inspect_source *source, const struct direction *direction, bool prints) {
+    const struct inspect_segment *writer = &direction->writer;
+    struct inspect_walk walk;
+    struct inspect_record record;
+    struct flight flight = { 0 };
+    inspect_walk_begin(&walk, source, writer, direction->larger.size > 0 ? &direction->larger : NULL, direction->reader.freed,
+                       window);
+    while (inspect_walk_next(&walk, &record)) {
+        if (record.kind != INSPECT_SKIP && record.kind != INSPECT_CHUNK && record.kind != INSPECT_RING) {
+            flight.messages++;
+            flight.bytes += record.message;
+        }
+        if (prints)
+            print_record(&record);
     }
-    *ret_direction = direction;
-    return NULL;
+    flight.ring_size = walk.in_larger ? writer->larger_size : writer->ring_size;
+    flight.wrong = walk.wrong;
+    return flight;
 }
 
 /* A process that ended, or closed the link, while it was looked at: no fault of its memory. */
@@ -209,34 +205,86 @@ static bool is_readable(const struct inspect_source *source) {
     return pread(source->fd, &byte, 1, (off_t)source->base) == 1;
 }
 
+/* The messages in flight, out of both rings if there is a larger one. */
+static void look_through(const struct inspect_link *link, unsigned side, struct direction *direction) {
+    const char *wrong = NULL;
+    bool is_hidden = false;
+    direction->larger = (struct inspect_source){ 0 };
+    if (direction->writer.larger_size != 0)
+        wrong = inspect_links_larger(link, side, &direction->writer, &direction->larger, &is_hidden);
+    struct flight flight = walk_flight(&link->sides[side].source, direction, false);
+    if (direction->larger.size > 0 && flight.wrong && !is_readable(&direction->larger)) {
+        wrong = "its sender ended meanwhile";
+        is_hidden = true;
+        flight.wrong = NULL;
+    }
+    flight.hidden = is_hidden ? wrong : NULL;
+    if (!flight.wrong && !is_hidden)
+        flight.wrong = wrong;
+    direction->flight = flight;
+}
+
+static const char *look_once(const struct inspect_link *link, unsigned side, struct direction *direction) {
+    const struct inspect_source *from = &link->sides[side].source, *to = &link->sides[!side].source;
+    struct inspect_segment after;
+    const char *wrong = inspect_segment_read(to, &direction->reader);
+    if (!wrong)
+        wrong = inspect_segment_read(from, &direction->writer);
+    if (wrong)
+        return wrong;
+    look_through(link, side, direction);
+    wrong = inspect_segment_read(to, &after);
+    direction->moves = !wrong && after.freed != direction->reader.freed;
+    return wrong;
+}
+
+/* What is wrong is looked at again, too: a ring that grows just now may look so. */
+static const char *look(const struct inspect_link *link, unsigned side, struct direction *ret_direction) {
+    struct direction direction = { 0 };
+    const char *wrong = NULL;
+    for (unsigned i = 0; i < TRIES; i++) {
+        wrong = look_once(link, side, &direction);
+        if (!wrong && !direction.moves && !direction.flight.wrong)
+            break;
+    }
+    *ret_direction = direction;
+    return wrong;
+}
+
 static void print_side(const struct inspect_process *process) {
     char text[40];
     snprintf(text, sizeof text, "%d %s", (int)process->pid, process->name);
     printf(" %-23s", text);
 }
 
+static void print_columns(const struct direction *direction, uint64_t pool) {
+    const struct flight *flight = &direction->flight;
+    char asleep[64];
+    printf("%8" PRIu64 "K %7" PRIu64 "K %7" PRIu64 "K", direction->writer.size >> 10, flight->ring_size >> 10, pool >> 10);
+    printf(" %12" PRIu64 " %12" PRIu64 " %9" PRIu64, direction->reader.freed, direction->reader.taken, direction->reader.released);
+    printf(" %8" PRIu64 "%s %11" PRIu64, flight->messages, direction->moves ? "~" : flight->hidden ? "+" : " ", flight->bytes);
+    printf("  %-9s %s\n", state_text(direction->writer.state), asleep_text(&direction->writer, asleep, sizeof asleep));
+}
+
 static bool print_direction(size_t number, const struct inspect_link *link, unsigned side, bool records) {
     const struct inspect_side *from = &link->sides[side], *to = &link->sides[!side];
     struct direction direction;
-    char asleep[64];
     printf("%3zu%s", number, link->guessed ? "~" : " ");
     print_side(from->process);
     print_side(to->process);
-    const char *wrong = look(from, to, &direction);
+    const char *wrong = look(link, side, &direction);
     if (wrong) {
         bool is_over = !is_readable(&from->source) || !is_readable(&to->source);
         printf("  %s%s\n", is_over ? "ended meanwhile" : "no segment: ", is_over ? "" : wrong);
         return is_over;
     }
-    printf("%8" PRIu64 "K %7" PRIu64 "K %7" PRIu64 "K", direction.writer.size >> 10, direction.writer.ring_size >> 10,
-           from->pool >> 10);
-    printf(" %12" PRIu64 " %12" PRIu64 " %9" PRIu64, direction.reader.freed, direction.reader.taken, direction.reader.released);
-    printf(" %8" PRIu64 "%s %11" PRIu64, direction.flight.messages, direction.moves ? "~" : " ", direction.flight.bytes);
-    printf("  %-9s %s\n", state_text(direction.writer.state), asleep_text(&direction.writer, asleep, sizeof asleep));
+    print_columns(&direction, from->pool);
     if (records && direction.flight.messages > 0) {
         print_record_titles();
-        walk_flight(&from->source, &direction.writer, direction.reader.freed, true);
+        walk_flight(&from->source, &direction, true);
     }
+    if (direction.flight.hidden)
+        printf("      after these: %s\n", direction.flight.hidden);
     if (direction.flight.wrong && !direction.moves)
         printf("      after these: %s\n", direction.flight.wrong);
     return !direction.flight.wrong || direction.moves;

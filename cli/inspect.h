@@ -42,6 +42,9 @@ enum inspect_offset {
     INSPECT_AT_POOL_QUOTA = 24,
     INSPECT_AT_BARRIER = 32,
     INSPECT_AT_RELEASE_ENTRIES = 36,
+    INSPECT_AT_LARGER_SIZE = 40,
+    INSPECT_AT_LARGER_FROM = 48,
+    INSPECT_AT_LARGER_INODE = 56,
     INSPECT_AT_FREED = 128,
     INSPECT_AT_TAKEN = 256,
     INSPECT_AT_RELEASED = 384,
@@ -61,6 +64,7 @@ struct inspect_source {
 struct inspect_segment {
     uint64_t size, ring_size, pool_quota;
     uint32_t barrier;
+    uint64_t larger_size, larger_from, larger_inode; /* the first is 0 while there is no larger ring */
     uint64_t taken, freed, released;
     uint32_t receiver_asleep, sender_asleep, asker_asleep, state;
 };
@@ -70,29 +74,36 @@ const char *inspect_segment_read(const struct inspect_source *source, struct ins
 
 struct inspect_record {
     uint64_t position; /* of its header word */
+    uint64_t ring_offset;
     uint64_t body;     /* bytes */
     uint32_t kind;
-    uint64_t message; /* bytes of the message; of the memfd: CHUNK */
+    uint64_t message; /* bytes of the message; of the memfd: CHUNK, RING */
     uint32_t fds;     /* the user's descriptors */
     uint32_t index;   /* of the pool memfd: POOL, CHUNK */
     uint32_t slot;    /* POOL */
     uint64_t offset;  /* in the memfd: POOL */
 };
 
-/* From a position on, record by record. window is a copy of some of the ring: one call reads many records. */
+/* From a position on, record by record, out of the segment's ring into the larger one, whose memfd is all ring. window is a
+ * copy of some of the ring: one call reads many records. */
 struct inspect_walk {
-    const struct inspect_source *source;
-    uint64_t ring_size, first, position;
+    const struct inspect_source *source, *larger; /* of the ring that the position lies in; of the one that may follow, or NULL */
+    uint64_t ring_offset, ring_size;              /* in source; ring_size is 0 in a larger ring that is not to be had */
+    uint64_t larger_size, larger_from;
+    uint64_t first, position; /* first: from where on the records must fit into the ring */
     uint64_t window_offset;
     size_t window_size;
     unsigned char *window; /* the caller's, INSPECT_WINDOW bytes */
-    const char *wrong;     /* why it ended before its end */
+    bool in_larger;
+    const char *wrong; /* why it ended before its end */
 };
 #define INSPECT_WINDOW 65536
 
-void inspect_walk_begin(struct inspect_walk *walk, const struct inspect_source *source, uint64_t ring_size, uint64_t position,
-                        unsigned char *window);
-/* False at the end (an empty word) and when walk->wrong says what is wrong at walk->position. */
+/* larger may be NULL: the walk ends, in_larger, where the larger ring begins. */
+void inspect_walk_begin(struct inspect_walk *walk, const struct inspect_source *source, const struct inspect_segment *segment,
+                        const struct inspect_source *larger, uint64_t position, unsigned char *window);
+/* False at the end (an empty word, or a larger ring that is not to be had) and when walk->wrong says what is wrong at
+ * walk->position. */
 bool inspect_walk_next(struct inspect_walk *walk, struct inspect_record *ret_record);
 
 const char *inspect_kind_name(uint32_t kind);
@@ -120,15 +131,18 @@ struct inspect_process {
     bool listens; /* holds the listening socket */
     bool serves;  /* holds it, or a socket that was accepted from it */
     bool connects;
+    int memory; /* -1 until it is read */
+    unsigned misses; /* how often a segment named a ring that it does not map */
     struct inspect_map {
         uint64_t start, size, inode;
-        bool writable, pool;
+        enum inspect_map_kind { INSPECT_MAP_SEGMENT, INSPECT_MAP_POOL, INSPECT_MAP_RING } kind;
+        bool writable;
     } * maps; /* by inode, the writable first */
     size_t n_maps;
 };
 
 struct inspect_side {
-    const struct inspect_process *process;
+    struct inspect_process *process;
     struct inspect_source source; /* its own segment, in the memory of the listener's process */
     uint64_t pool;                /* bytes of its pool memfds that the other end maps */
 };
@@ -145,8 +159,12 @@ struct inspect_links {
     size_t n_hidden; /* peers' sockets whose process may not be looked into, or is in another pid namespace */
     struct inspect_link *links;
     size_t n_links;
-    int *memories; /* of each process that serves; -1 */
 };
 
 int inspect_links_find(const char *address, const struct inspect_sockets *sockets, struct inspect_links *ret_links);
+
+/* The larger ring that this side's segment tells of. NULL, or why it cannot be read; *ret_hidden: that is no fault of the
+ * segment's. */
+const char *inspect_links_larger(const struct inspect_link *link, unsigned side, const struct inspect_segment *segment,
+                                 struct inspect_source *ret_source, bool *ret_hidden);
 void inspect_links_free(struct inspect_links *links);

@@ -37,42 +37,55 @@ static int compare_maps(const void *a, const void *b) {
 
 /* Only whole maps of shared memory under the names that hawser gives. */
 static bool parse_map(const char *line, struct inspect_map *ret_map) {
+    static const char *const names[] = { [INSPECT_MAP_SEGMENT] = "/memfd:hawser (deleted)",
+                                         [INSPECT_MAP_POOL] = "/memfd:hawser-pool (deleted)",
+                                         [INSPECT_MAP_RING] = "/memfd:hawser-ring (deleted)" };
     uint64_t start, end, offset, inode;
     char rights[5];
     int path = 0;
     if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %" SCNu64 " %n", &start, &end, rights, &offset, &inode,
                &path) != 5)
         return false;
-    bool is_pool = strncmp(line + path, "/memfd:hawser-pool (deleted)", 28) == 0;
-    if ((!is_pool && strncmp(line + path, "/memfd:hawser (deleted)", 23) != 0) || end <= start || offset != 0 || rights[3] != 's')
-        return false;
-    *ret_map = (struct inspect_map){ .start = start, .size = end - start, .inode = inode, .writable = rights[1] == 'w',
-                                     .pool = is_pool };
-    return true;
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strncmp(line + path, names[i], strlen(names[i])) == 0 && end > start && offset == 0 && rights[3] == 's') {
+            *ret_map = (struct inspect_map){ .start = start, .size = end - start, .inode = inode, .kind = i,
+                                             .writable = rights[1] == 'w' };
+            return true;
+        }
+    return false;
 }
 
+/* False leaves what is known. */
 static bool read_maps(struct inspect_process *process) {
     char path[64], line[512];
     snprintf(path, sizeof path, "/proc/%d/maps", (int)process->pid);
     FILE *file = fopen(path, "re");
     if (!file)
         return false;
-    struct inspect_map map;
+    struct inspect_map map, *maps = NULL;
+    size_t n = 0;
     bool is_fine = true;
     while (is_fine && fgets(line, sizeof line, file)) {
         if (!parse_map(line, &map))
             continue;
-        struct inspect_map *more = grow(process->maps, process->n_maps, sizeof *more);
+        struct inspect_map *more = grow(maps, n, sizeof *more);
         is_fine = more != NULL;
         if (more) {
-            process->maps = more;
-            process->maps[process->n_maps++] = map;
+            maps = more;
+            maps[n++] = map;
         }
     }
     fclose(file);
-    if (process->n_maps > 0)
-        qsort(process->maps, process->n_maps, sizeof *process->maps, compare_maps);
-    return is_fine;
+    if (!is_fine) {
+        free(maps);
+        return false;
+    }
+    if (n > 0)
+        qsort(maps, n, sizeof *maps, compare_maps);
+    free(process->maps);
+    process->maps = maps;
+    process->n_maps = n;
+    return true;
 }
 
 static const struct inspect_map *find_map(const struct inspect_process *process, uint64_t inode, bool writable) {
@@ -157,7 +170,7 @@ static void read_name(struct inspect_process *process) {
 }
 
 static bool add_process(struct inspect_links *links, pid_t pid, struct holding *holdings, size_t n) {
-    struct inspect_process process = { .pid = pid };
+    struct inspect_process process = { .pid = pid, .memory = -1 };
     read_descriptors(holdings, n, &process);
     if (!process.serves && !process.connects)
         return true;
@@ -198,7 +211,7 @@ static uint64_t *shared_inodes(const struct inspect_process *from, const struct 
     if (!inodes)
         return NULL;
     for (size_t i = 0; i < from->n_maps; i++)
-        if (from->maps[i].writable && !from->maps[i].pool && find_map(to, from->maps[i].inode, false))
+        if (from->maps[i].writable && from->maps[i].kind == INSPECT_MAP_SEGMENT && find_map(to, from->maps[i].inode, false))
             inodes[n++] = from->maps[i].inode;
     *ret_n = n;
     return inodes;
@@ -207,19 +220,18 @@ static uint64_t *shared_inodes(const struct inspect_process *from, const struct 
 static uint64_t shared_pool(const struct inspect_process *from, const struct inspect_process *to) {
     uint64_t size = 0;
     for (size_t i = 0; i < from->n_maps; i++)
-        if (from->maps[i].writable && from->maps[i].pool && find_map(to, from->maps[i].inode, false))
+        if (from->maps[i].writable && from->maps[i].kind == INSPECT_MAP_POOL && find_map(to, from->maps[i].inode, false))
             size += from->maps[i].size;
     return size;
 }
 
-static struct inspect_source source_of(const struct inspect_process *server, int memory, uint64_t inode, bool writable) {
+static struct inspect_source source_of(const struct inspect_process *server, uint64_t inode, bool writable) {
     const struct inspect_map *map = find_map(server, inode, writable);
-    return (struct inspect_source){ .fd = memory, .base = map->start, .size = map->size };
+    return (struct inspect_source){ .fd = server->memory, .base = map->start, .size = map->size };
 }
 
 /* Both ends in one process share the list: its segments come in twos. */
-static bool add_links(struct inspect_links *links, const struct inspect_process *server, int memory,
-                      const struct inspect_process *client) {
+static bool add_links(struct inspect_links *links, struct inspect_process *server, struct inspect_process *client) {
     size_t n_ours = 0, n_theirs = 0;
     bool is_self = server == client;
     uint64_t *ours = shared_inodes(server, client, &n_ours), *theirs = shared_inodes(client, server, &n_theirs);
@@ -228,8 +240,8 @@ static bool add_links(struct inspect_links *links, const struct inspect_process 
     for (size_t i = 0; is_fine && i < n; i++) {
         struct inspect_link link = { .guessed = n > 1 };
         uint64_t inodes[2] = { ours[is_self ? 2 * i : i], theirs[is_self ? 2 * i + 1 : i] };
-        link.sides[0] = (struct inspect_side){ server, source_of(server, memory, inodes[0], true), 0 };
-        link.sides[1] = (struct inspect_side){ client, source_of(server, memory, inodes[1], false), 0 };
+        link.sides[0] = (struct inspect_side){ server, source_of(server, inodes[0], true), 0 };
+        link.sides[1] = (struct inspect_side){ client, source_of(server, inodes[1], false), 0 };
         if (n == 1) { /* whose pool it is among several links cannot be told */
             link.sides[0].pool = shared_pool(server, client);
             link.sides[1].pool = shared_pool(client, server);
@@ -246,10 +258,12 @@ static bool add_links(struct inspect_links *links, const struct inspect_process 
     return is_fine;
 }
 
-static int open_memory(const struct inspect_process *process) {
+static bool open_memory(struct inspect_process *process) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/mem", (int)process->pid);
-    return open(path, O_RDONLY | O_CLOEXEC);
+    if (process->memory < 0)
+        process->memory = open(path, O_RDONLY | O_CLOEXEC);
+    return process->memory >= 0;
 }
 
 static int refused(const struct inspect_process *process) {
@@ -261,19 +275,60 @@ static int refused(const struct inspect_process *process) {
 
 static int pair_up(struct inspect_links *links) {
     for (size_t s = 0; s < links->n_processes; s++) {
-        const struct inspect_process *server = &links->processes[s];
+        struct inspect_process *server = &links->processes[s];
         if (!server->serves)
             continue;
-        links->memories[s] = open_memory(server);
-        if (links->memories[s] < 0)
+        if (!open_memory(server))
             return refused(server);
         for (size_t c = 0; c < links->n_processes; c++)
-            if (links->processes[c].connects && !add_links(links, server, links->memories[s], &links->processes[c])) {
+            if (links->processes[c].connects && !add_links(links, server, &links->processes[c])) {
                 fprintf(stderr, "hawser inspect: no memory\n");
                 return EXIT_FAILED;
             }
     }
     return EXIT_DONE;
+}
+
+/* ---- Larger rings ---- */
+
+#define MISSES 4 /* of a process, after which its maps are not read anew for words that may lie */
+
+/* Only what the sender itself maps writable under that name, whatever the word says. It may have made it a moment ago. */
+static const struct inspect_map *find_larger(struct inspect_process *sender, uint64_t inode) {
+    for (unsigned again = 0;; again++) {
+        const struct inspect_map *map = find_map(sender, inode, true);
+        if (map && map->kind == INSPECT_MAP_RING)
+            return map;
+        if (again || sender->misses >= MISSES || !read_maps(sender))
+            break;
+    }
+    sender->misses++;
+    return NULL;
+}
+
+/* The listener's process maps it too once it came to its record. Until then a peer's is read in the peer, whose own fault
+ * handler (userfaultfd, on old kernels) could then keep the reader waiting, though not from being interrupted. */
+const char *inspect_links_larger(const struct inspect_link *link, unsigned side, const struct inspect_segment *segment,
+                                 struct inspect_source *ret_source, bool *ret_hidden) {
+    struct inspect_process *from = link->sides[side].process, *server = link->sides[0].process;
+    const struct inspect_map *map = find_larger(from, segment->larger_inode), *ours = NULL;
+    *ret_hidden = !map && from->n_maps == 0;
+    if (!map)
+        return *ret_hidden ? "its sender ended meanwhile" : "its larger ring is none that its process maps";
+    if (map->size < segment->larger_size)
+        return "its larger ring is smaller than its header says";
+    if (from != server)
+        ours = find_map(server, map->inode, false);
+    if (ours && ours->kind == INSPECT_MAP_RING && ours->size >= segment->larger_size) {
+        map = ours;
+        from = server;
+    }
+    if (!open_memory(from)) {
+        *ret_hidden = true;
+        return "the listener has not come to its larger ring, and the sender's memory may not be read";
+    }
+    *ret_source = (struct inspect_source){ .fd = from->memory, .base = map->start, .size = map->size };
+    return NULL;
 }
 
 /* Is a process there that listens? Else all that can be known is that somebody does. */
@@ -297,11 +352,8 @@ int inspect_links_find(const char *address, const struct inspect_sockets *socket
     free(holdings);
     if (code == EXIT_DONE)
         code = check_listener(address, &links);
-    links.memories = code == EXIT_DONE ? malloc(links.n_processes * sizeof *links.memories) : NULL;
-    for (size_t i = 0; links.memories && i < links.n_processes; i++)
-        links.memories[i] = -1;
     if (code == EXIT_DONE)
-        code = links.memories ? pair_up(&links) : EXIT_FAILED;
+        code = pair_up(&links);
     if (code == EXIT_DONE)
         *ret_links = links;
     else
@@ -312,11 +364,10 @@ int inspect_links_find(const char *address, const struct inspect_sockets *socket
 void inspect_links_free(struct inspect_links *links) {
     for (size_t i = 0; i < links->n_processes; i++) {
         free(links->processes[i].maps);
-        if (links->memories && links->memories[i] >= 0)
-            close(links->memories[i]);
+        if (links->processes[i].memory >= 0)
+            close(links->processes[i].memory);
     }
     free(links->processes);
     free(links->links);
-    free(links->memories);
     *links = (struct inspect_links){ 0 };
 }

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define RING_RECORD 24u /* bytes of the record that comes before a larger ring */
+
 static bool read_fully(const struct inspect_source *source, uint64_t offset, void *buffer, size_t size) {
     unsigned char *to = buffer;
     if (offset > source->size || size > source->size - offset)
@@ -56,6 +58,11 @@ static const char *check(const struct inspect_segment *segment, uint64_t size) {
         return "its state is none of open, shut down and closed";
     if (segment->freed % 8 != 0)
         return "its cursor is no multiple of 8";
+    uint64_t larger = segment->larger_size;
+    if (larger != 0 && (larger <= ring || larger > INSPECT_RING_MAX || (larger & (larger - 1)) != 0))
+        return "its larger ring has an impossible size";
+    if (larger != 0 && (segment->larger_from < RING_RECORD || segment->larger_from % 8 != 0))
+        return "its larger ring begins at an impossible position";
     return NULL;
 }
 
@@ -74,6 +81,9 @@ const char *inspect_segment_read(const struct inspect_source *source, struct ins
         .ring_size = word64(bytes, INSPECT_AT_RING_SIZE),
         .pool_quota = word64(bytes, INSPECT_AT_POOL_QUOTA),
         .barrier = word32(bytes, INSPECT_AT_BARRIER),
+        .larger_size = word64(bytes, INSPECT_AT_LARGER_SIZE),
+        .larger_from = word64(bytes, INSPECT_AT_LARGER_FROM),
+        .larger_inode = word64(bytes, INSPECT_AT_LARGER_INODE),
         .taken = word64(bytes, INSPECT_AT_TAKEN),
         .freed = word64(bytes, INSPECT_AT_FREED),
         .released = word64(bytes, INSPECT_AT_RELEASED),
@@ -95,10 +105,23 @@ const char *inspect_kind_name(uint32_t kind) {
     return names[kind <= INSPECT_RING ? kind : 0];
 }
 
-void inspect_walk_begin(struct inspect_walk *walk, const struct inspect_source *source, uint64_t ring_size, uint64_t position,
-                        unsigned char *window) {
-    *walk = (struct inspect_walk){ .source = source, .ring_size = ring_size, .first = position, .position = position,
+static void enter_larger(struct inspect_walk *walk, uint64_t first) {
+    walk->source = walk->larger;
+    walk->ring_offset = 0;
+    walk->ring_size = walk->larger ? walk->larger_size : 0;
+    walk->first = first;
+    walk->window_size = 0;
+    walk->in_larger = true;
+}
+
+void inspect_walk_begin(struct inspect_walk *walk, const struct inspect_source *source, const struct inspect_segment *segment,
+                        const struct inspect_source *larger, uint64_t position, unsigned char *window) {
+    *walk = (struct inspect_walk){ .source = source, .larger = larger, .ring_offset = INSPECT_RING_OFFSET,
+                                   .ring_size = segment->ring_size, .larger_size = segment->larger_size,
+                                   .larger_from = segment->larger_from, .first = position, .position = position,
                                    .window = window };
+    if (walk->larger_size != 0 && position >= walk->larger_from)
+        enter_larger(walk, position);
 }
 
 /* size bytes at an offset of the ring, which lie within it. NULL: they cannot be read. */
@@ -107,7 +130,7 @@ static const unsigned char *look(struct inspect_walk *walk, uint64_t offset, siz
         uint64_t left = walk->ring_size - offset;
         walk->window_offset = offset;
         walk->window_size = left < INSPECT_WINDOW ? (size_t)left : INSPECT_WINDOW;
-        if (!read_fully(walk->source, INSPECT_RING_OFFSET + offset, walk->window, walk->window_size)) {
+        if (!read_fully(walk->source, walk->ring_offset + offset, walk->window, walk->window_size)) {
             walk->window_size = 0;
             walk->wrong = "it cannot be read any more";
             return NULL;
@@ -167,36 +190,58 @@ static const char *check_body(const struct inspect_record *record, uint64_t left
     return NULL;
 }
 
-static bool stop(struct inspect_walk *walk, const char *why) {
-    walk->wrong = why;
-    return false;
+/* What a walk cannot go on behind. A file does not tell its records' positions, only where they lie. */
+static const char *check_turn(const struct inspect_walk *walk, const struct inspect_record *record, uint64_t next) {
+    if (record->kind == INSPECT_SKIP && record->ring_offset == 0)
+        return "a skip at the ring's beginning";
+    if (next - walk->first > walk->ring_size)
+        return "more records than fit into the ring";
+    if (record->kind != INSPECT_RING)
+        return NULL;
+    if (walk->in_larger)
+        return "a second larger ring";
+    if (record->message != walk->larger_size)
+        return "a larger ring's record that the header's words deny: its size is another";
+    uint64_t away = next - walk->larger_from;
+    return (walk->larger ? away : away & (walk->ring_size - 1)) != 0
+               ? "a larger ring's record that the header's words deny: it begins at another position" : NULL;
 }
 
-bool inspect_walk_next(struct inspect_walk *walk, struct inspect_record *ret_record) {
-    struct inspect_record record = { .position = walk->position };
-    uint64_t offset = record.position & (walk->ring_size - 1), left = walk->ring_size - offset - 8;
+/* The record at the walk's position: 1; 0: there is none; -1: walk->wrong. */
+static int read_record(struct inspect_walk *walk, struct inspect_record *record) {
+    uint64_t offset = record->ring_offset, left = walk->ring_size - offset - 8;
     const unsigned char *bytes = look(walk, offset, 8);
     uint64_t word = bytes ? word64(bytes, 0) : 0;
     if (word == 0)
+        return bytes ? 0 : -1;
+    record->kind = (uint32_t)(word >> 56);
+    record->body = record->message = word & ((UINT64_C(1) << 56) - 1);
+    walk->wrong = check_body(record, left);
+    if (walk->wrong || record->kind == INSPECT_DATA || record->kind == INSPECT_SKIP)
+        return walk->wrong ? -1 : 1;
+    bytes = look(walk, offset + 8, record->kind == INSPECT_DATA_FDS ? 8 : (size_t)record->body);
+    if (bytes)
+        walk->wrong = decode(bytes, record);
+    return walk->wrong ? -1 : 1;
+}
+
+bool inspect_walk_next(struct inspect_walk *walk, struct inspect_record *ret_record) {
+    struct inspect_record record = { .position = walk->position, .ring_offset = walk->position & (walk->ring_size - 1) };
+    if (walk->ring_size == 0)
         return false;
-    record.kind = (uint32_t)(word >> 56);
-    record.body = record.message = word & ((UINT64_C(1) << 56) - 1);
-    const char *wrong = check_body(&record, left);
-    if (wrong)
-        return stop(walk, wrong);
-    bool is_plain = record.kind == INSPECT_DATA || record.kind == INSPECT_SKIP;
-    bytes = is_plain ? bytes : look(walk, offset + 8, record.kind == INSPECT_DATA_FDS ? 8 : (size_t)record.body);
-    if (!bytes)
+    int found = read_record(walk, &record);
+    if (found == 0 && walk->larger && !walk->in_larger) /* its sender writes the words a moment before it publishes the record */
+        walk->wrong = "the header tells of a larger ring to which no record leads";
+    if (found <= 0)
         return false;
-    wrong = is_plain ? NULL : decode(bytes, &record);
-    if (wrong)
-        return stop(walk, wrong);
-    if (record.kind == INSPECT_SKIP && offset == 0)
-        return stop(walk, "a skip at the ring's beginning");
-    uint64_t step = record.kind == INSPECT_SKIP ? walk->ring_size - offset : 8 + ((record.body + 7) & ~UINT64_C(7));
-    if (record.position - walk->first + step > walk->ring_size)
-        return stop(walk, "more records than fit into the ring");
-    walk->position = record.position + step;
+    uint64_t padded = 8 + ((record.body + 7) & ~UINT64_C(7));
+    uint64_t next = record.position + (record.kind == INSPECT_SKIP ? walk->ring_size - record.ring_offset : padded);
+    walk->wrong = check_turn(walk, &record, next);
+    if (walk->wrong)
+        return false;
+    walk->position = next;
+    if (record.kind == INSPECT_RING)
+        enter_larger(walk, next);
     *ret_record = record;
     return true;
 }

@@ -4,6 +4,7 @@
 import os
 import random
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -103,6 +104,178 @@ def one_that_lies():
     finish(listener)
 
 
+FILL = 100 # messages of 1000 bytes: 64 of them, 64512 bytes, and the record of a larger ring lie in the first ring
+FROM = 64512 + 24 # the position from which on records lie in the larger one
+
+
+def grown(listens):
+    """(who sends, who receives): one that sent more than fits into its first ring, to one that took nothing of it."""
+    receiver = say(f"{ADDRESS}?wait=block", "drain-listening", "listening") if not listens else None
+    if listens:
+        sender = start(scratch, peer, ADDRESS, "fill-listening", stdin=subprocess.PIPE)
+        same(sender.stdout.readline(), b"listening\n", "the sender")
+        receiver = say(ADDRESS, "drain", "connected")
+    else:
+        sender = start(scratch, peer, ADDRESS, "fill", stdin=subprocess.PIPE)
+        same(receiver.stdout.readline(), b"connected\n", "the receiver")
+    same(sender.stdout.readline(), b"sent\n", "the sender")
+    return sender, receiver
+
+
+def tell(receiver, orders):
+    for order in orders:
+        receiver.stdin.write(order.encode())
+        same(receiver.stdout.readline(), b"done\n", order)
+
+
+def grown_row(sender, receiver):
+    code, output, errors = inspect(ADDRESS)
+    same((code, errors), (0, ""), output)
+    return rows(output)[sender.pid, receiver.pid]
+
+
+def a_row(freed, taken, messages):
+    return ["68K", "1024K", "0K", str(freed), str(taken), "0", str(messages), str(1000 * messages), "open", "-"]
+
+
+def grown_ring(listens):
+    """Before its reader came to the larger ring, when it did, and when it holds on to a message of the first one."""
+    sender, receiver = grown(listens)
+    same(grown_row(sender, receiver), a_row(0, 0, FILL), "before")
+    code, output, errors = inspect("--records", ADDRESS)
+    same((code, errors), (0, ""), "--records")
+    found = re.findall(r"^ +(\d+) +(\d+)  (\S+) +(\d+) +(\d+)", output.decode(), re.M)
+    same(found[63:67], [("63504", "63504", "data", "1000", "1000"), ("64512", "64512", "ring", "16", str(1 << 20)),
+                        (str(FROM), str(FROM), "data", "1000", "1000"),
+                        (str(FROM + 1008), str(FROM + 1008), "data", "1000", "1000")], "records")
+    same(len(found), FILL + 1, "records")
+    tell(receiver, "ttt")
+    row = grown_row(sender, receiver)
+    same(row[4:8], ["30", "0", row[6], row[6] + "000"], "within the first")
+    assert 70 <= int(row[6]) <= FILL, row
+    tell(receiver, "kttttt")
+    row = grown_row(sender, receiver)
+    same((row[1], row[3:8]), ("1024K", [str(30 * 1008), "81", "0", "70", "70000"]), "a message of the first held")
+    end(receiver, sender)
+
+
+def grown_and_crossed(listens):
+    sender, receiver = grown(listens)
+    tell(receiver, "tttttttt")
+    row = grown_row(sender, receiver)
+    same((row[1], row[4], row[5], row[7]), ("1024K", "80", "0", row[6] + "000"), "behind")
+    same(FROM + (36 - int(row[6])) * 1008, int(row[3]), "its cursor")
+    same(int(row[6]) <= 36, True, "in flight")
+    tell(receiver, "tt")
+    row = grown_row(sender, receiver)
+    same(row[1], "1024K", "all of it taken")
+    end(receiver, sender)
+
+
+def grown_maps():
+    """The listener maps its peer's larger ring only when it came to its record; looking needs nothing of the peer."""
+    sender, receiver = grown(False)
+    ring = Segment(sender, "hawser-ring")
+    same(is_mapped(receiver, ring.inode), False, "before")
+    same(grown_row(sender, receiver), a_row(0, 0, FILL), "by the peer's memory")
+    tell(receiver, "ttttttt")
+    same(is_mapped(receiver, ring.inode), True, "behind")
+    sender.send_signal(signal.SIGSTOP)
+    row = grown_row(sender, receiver)
+    sender.send_signal(signal.SIGCONT)
+    same(row[4], "70", "taken")
+    end(receiver, sender)
+
+
+def is_mapped(process, inode):
+    with open(f"/proc/{process.pid}/maps", encoding="ascii") as maps:
+        return any("/memfd:hawser-ring" in line and int(line.split()[4]) == inode for line in maps)
+
+
+class Segment:
+    """The segment of a process with one link, to write lies into, in words."""
+
+    def __init__(self, process, name="hawser"):
+        with open(f"/proc/{process.pid}/maps", encoding="ascii") as maps:
+            found = [line.split() for line in maps if "rw-s" in line and f"/memfd:{name} (deleted)" in line]
+        same(len(found), 1, f"maps of {name}")
+        self.at, self.inode = int(found[0][0].split("-")[0], 16), int(found[0][4])
+        self.memory = f"/proc/{process.pid}/mem"
+
+    def read(self, offset):
+        with open(self.memory, "rb", buffering=0) as memory:
+            memory.seek(self.at + offset)
+            return struct.unpack("=Q", memory.read(8))[0]
+
+    def write(self, offset, value):
+        with open(self.memory, "r+b", buffering=0) as memory:
+            memory.seek(self.at + offset)
+            memory.write(struct.pack("=Q", value))
+
+
+SIZE, BEGIN, INODE = 40, 48, 56 # the words of a larger ring
+DENIED = "a larger ring's record that the header's words deny: "
+NONE_MAPPED = "its larger ring is none that its process maps"
+IMPOSSIBLE = "no segment: its larger ring has an impossible size"
+POSITION = "no segment: its larger ring begins at an impossible position"
+BEFORE_LIES = [(SIZE, 0, DENIED + "its size"), (SIZE, 3 << 18, IMPOSSIBLE), (SIZE, 1 << 16, IMPOSSIBLE), (SIZE, 1 << 12, IMPOSSIBLE),
+               (SIZE, 1 << 31, IMPOSSIBLE), (SIZE, 1 << 63, IMPOSSIBLE), (SIZE, 1 << 19, DENIED + "its size"),
+               (SIZE, 1 << 30, DENIED + "its size"), (BEGIN, 0, POSITION), (BEGIN, 16, POSITION),
+               (BEGIN, FROM + 4, POSITION), (BEGIN, FROM + 8, DENIED + "it begins"), (BEGIN, FROM + (1 << 16), DENIED + "it begins"),
+               (BEGIN, (1 << 64) - 8, DENIED + "it begins"), (INODE, 0, NONE_MAPPED), (INODE, (1 << 64) - 1, NONE_MAPPED)]
+BEHIND_LIES = [(SIZE, 1 << 30, "its larger ring is smaller than its header says"), (INODE, 1, NONE_MAPPED)]
+
+
+def told(part, code=1):
+    got, output, _ = inspect("--records", ADDRESS)
+    same(got, code, output)
+    assert f"{part}".encode() in output, (part, output[-300:])
+
+
+def lies_about_a_ring():
+    """Words of which nothing is believed: each is told, and with the truth back all is shown."""
+    sender, receiver = grown(False)
+    segment_of_it, ring = Segment(sender), Segment(sender, "hawser-ring")
+    lies = BEFORE_LIES + [(INODE, segment_of_it.inode, NONE_MAPPED)]
+    for orders, lies in (("", lies), ("tttttttt", BEHIND_LIES)):
+        tell(receiver, orders)
+        for offset, lie, part in lies:
+            truth = segment_of_it.read(offset)
+            segment_of_it.write(offset, lie)
+            told(part)
+            segment_of_it.write(offset, truth)
+        grown_row(sender, receiver)
+    at = ring.read(0)
+    same(at, 0, "the word at the larger ring's beginning")
+    last = FROM + 36 * 1008
+    for word, part in ((9 * KIND, "a record of no kind there is"), (KIND | (1 << 20), "a record crosses the ring's end"),
+                       (7 * KIND | 16, "a second larger ring"), (6 * KIND, None)):
+        ring.write(last, word)
+        told(part or "skip", 1 if part else 0)
+        ring.write(last, 0)
+    for at in range(0, 1 << 20, 1 << 16): # no empty word in all of it
+        ring.write(at, KIND | ((1 << 16) - 8))
+    ring.write(last, KIND | ((1 << 20) - last - 8))
+    told("more records than fit into the ring")
+    for process in (sender, receiver):
+        process.kill()
+        finish(process)
+
+
+def promised_ring():
+    """Words of a larger ring that the process does not have."""
+    listener, sender, idle = three()
+    until_asleep(listener, idle)
+    words = Segment(sender)
+    words.write(BEGIN, 1 << 40)
+    words.write(SIZE, 1 << 20)
+    words.write(INODE, words.inode)
+    told(NONE_MAPPED)
+    words.write(SIZE, 0)
+    same(inspect(ADDRESS)[0], 0, "with the truth back")
+    end(listener, sender, idle)
+
+
 def nobody_listens():
     same(inspect("shm://nobody"), (1, b"", f'hawser inspect: nobody listens at "{scratch.path}/runtime/nobody"\n'), "no name")
     listener, sender, idle = three()
@@ -177,7 +350,7 @@ def segment(*records, ring=65536, **changes):
     fields = {"magic": ("I", 0, 0x4d535748), "version": ("I", 4, 2), "size": ("Q", 8, len(data)), "ring": ("Q", 16, ring),
               "quota": ("Q", 24, 1 << 30), "barrier": ("I", 32, 3), "entries": ("I", 36, 512), "taken": ("Q", 256, 5),
               "freed": ("Q", 128, 800), "released": ("Q", 384, 2), "receiver": ("I", 512, 7), "sender": ("I", 516, 2),
-              "asker": ("I", 520, 0), "state": ("I", 524, 1)}
+              "asker": ("I", 520, 0), "state": ("I", 524, 1), "larger": ("Q", 40, 0), "from": ("Q", 48, 0), "inode": ("Q", 56, 0)}
     for name, (form, at, value) in fields.items():
         struct.pack_into(f"={form}", data, at, changes.get(name, value))
     at = 4096
@@ -209,7 +382,30 @@ def a_file():
         assert f"{line}\n" in text, (line, text)
 
 
+LARGER = struct.pack("=QQ", 1 << 20, 0)
+
+
+def a_file_of_a_grown_ring():
+    data = segment((1, 1000), (7, LARGER), larger=1 << 20, inode=77, **{"from": (1 << 30) + 1032})
+    code, output, errors = dump(data)
+    same((code, errors), (0, ""), "a good one")
+    text = re.sub(" +", " ", output.decode())
+    for line in (f"larger ring {1 << 20}, from position {(1 << 30) + 1032} on, inode 77",
+                 f" 1008 1008 ring 16 {1 << 20} a larger ring follows", " 2 records; ring at offset 1032",
+                 f"the records go on in a larger ring of {1 << 20} bytes, which is a memfd of its own"):
+        assert f"{line}\n" in text, (line, text)
+
+
 HOSTILE = [
+    ("ring untold", segment((7, LARGER)), DENIED + "its size"),
+    ("ring of another size", segment((7, LARGER), larger=1 << 21, **{"from": 24}), DENIED + "its size"),
+    ("ring from elsewhere", segment((7, LARGER), larger=1 << 20, **{"from": 32}), DENIED + "it begins"),
+    ("ring too short", segment((7, 8)), "a record whose size is not its kind's"),
+    ("ring too long", segment((7, 24)), "a record whose size is not its kind's"),
+    ("ring before it can be", segment(larger=1 << 20, **{"from": 16}), "begins at an impossible position"),
+    ("ring from nowhere", segment(larger=1 << 20, **{"from": 4100}), "begins at an impossible position"),
+] + [(f"larger ring {larger}", segment(larger=larger, **{"from": 24}), "its larger ring has an impossible size")
+     for larger in (8, 65536, 3 << 17, 1 << 31, 1 << 63, (1 << 64) - 1)] + [
     ("empty", b"", "shorter than the header"),
     ("short", segment()[:300], "shorter than the header"),
     ("magic", segment(magic=1), "magic"),
@@ -221,7 +417,7 @@ HOSTILE = [
     ("entries", segment(entries=0), "its release ring"),
     ("state", segment(state=3), "its state is none"),
     ("cursor", segment(freed=4), "no multiple of 8"),
-    ("kind", segment((1, 8), (7, 8)), "offset 16 of the ring: a record of no kind there is"),
+    ("kind", segment((1, 8), (8, 8)), "offset 16 of the ring: a record of no kind there is"),
     ("no kind", segment((0, 8)), "offset 0 of the ring: a record of no kind there is"),
     ("crossing", segment((1, 60000), (1, 6000)), "offset 60008 of the ring: a record crosses the ring's end"),
     ("enormous", segment()[:4096] + struct.pack("=Q", KIND + (1 << 55)) + bytes(65528), "crosses"),
@@ -254,11 +450,11 @@ def full_ring():
     assert b"2 records; wrong" in output and "more records than fit" in errors, (output, errors)
 
 
-def walk(data, position):
+def walk(data, position, *larger):
     path = f"{scratch.path}/segment"
     with open(path, "wb") as file:
         file.write(data)
-    code, output, errors = run(scratch, peer, path, str(position))
+    code, output, errors = run(scratch, peer, path, str(position), *larger)
     same((code, errors), (0, ""), "walk")
     return output.decode().split("\n")[:-1]
 
@@ -280,11 +476,43 @@ def around_the_end():
          "more than is read at once")
 
 
+def over_to_another():
+    """A walk that begins before, at and behind the record of a larger ring, which lies anywhere in it, and its end in that."""
+    lap = 1 << 40
+    begin = lap + 2 * 1008 + 24
+    first = segment((1, 1000), (1, 1000), (7, struct.pack("=QQ", 8192, 0)), ring=4096, larger=8192, **{"from": begin})
+    larger = bytearray(8192)
+    for at, word in ((begin, KIND | 4000), (begin + 4008, KIND | 1000), (begin + 5016, 6 * KIND), (lap + 8192, KIND | 8)):
+        struct.pack_into("=Q", larger, at % 8192, word)
+    path = f"{scratch.path}/larger"
+    with open(path, "wb") as file:
+        file.write(larger)
+    behind = [f"data 4000 at {begin}", f"data 1000 at {begin + 4008}", f"skip 0 at {begin + 5016}", f"data 8 at {lap + 8192}",
+              f"empty at {lap + 8208}"]
+    same(walk(first, lap + 1008, path), [f"data 1000 at {lap + 1008}", f"ring 16 at {lap + 2016}"] + behind, "before")
+    same(walk(first, lap + 2016, path), [f"ring 16 at {lap + 2016}"] + behind, "at its record")
+    same(walk(first, begin, path), behind, "at its beginning")
+    same(walk(first, begin + 4008, path), behind[1:], "behind")
+    same(walk(first, lap + 1008), [f"data 1000 at {lap + 1008}", f"ring 16 at {lap + 2016}", f"empty at {begin}"], "without it")
+    same(walk(first, begin), [f"empty at {begin}"], "within one that is not there")
+    same(walk(segment((1, 1000), ring=4096, larger=8192, **{"from": begin}), lap, path),
+         [f"data 1000 at {lap}", f"the header tells of a larger ring to which no record leads at {lap + 1008}"], "promised")
+    full = bytearray(8192)
+    struct.pack_into("=Q", full, begin % 8192, KIND | (8192 - begin % 8192 - 8))
+    struct.pack_into("=Q", full, 0, KIND | (begin % 8192 - 16))
+    with open(path, "wb") as file:
+        file.write(full)
+    same(walk(first, lap, path)[-1], f"empty at {begin + 8184}", "full, with what lies before")
+    with open(path, "wb") as file:
+        file.write(larger[:4096])
+    same(walk(first, begin, path), [f"it cannot be read any more at {begin}"], "shorter than it should be")
+
+
 def mutated_files():
     """Whatever the bytes are: shown or refused, by one sentence, and it ends."""
     chance = random.Random(7)
     good = segment((1, b"hello"), (3, struct.pack("=QQIHH", 70000, 128, 3, 17, 2)), (2, struct.pack("=II", 4, 0)), (1, 100),
-                   ring=4096)
+                   (7, struct.pack("=QQ", 8192, 0)), ring=4096, larger=8192, **{"from": 16 + 32 + 16 + 112 + 24})
     for _ in range(40):
         data = bytearray(good)
         for _ in range(chance.randrange(1, 5)):
@@ -322,9 +550,15 @@ def wrong_usage():
         same((code, output, errors.count("\n")), (2, b"", 1), f"{arguments} {errors}")
 
 
-main([("live links", live_links), ("one that lies", one_that_lies), ("nobody listens", nobody_listens),
+main([("live links", live_links), ("one that lies", one_that_lies)]
+     + [(f"{name}: {who}", function, who == "the listener's")
+        for name, function in (("a grown ring", grown_ring), ("a grown ring, crossed", grown_and_crossed))
+        for who in ("the listener's", "its peer's")]
+     + [("a grown ring's maps", grown_maps), ("lies about a larger ring", lies_about_a_ring),
+      ("a ring that is promised", promised_ring), ("nobody listens", nobody_listens),
       ("others beside", others_beside), ("another user", another_user), ("no root", no_root),
-      ("a file", a_file), ("a full ring", full_ring), ("around the end", around_the_end)]
+      ("a file", a_file), ("a full ring", full_ring), ("around the end", around_the_end), ("over to another ring", over_to_another),
+      ("a file of a grown ring", a_file_of_a_grown_ring)]
      + [(f"a hostile file: {name}", hostile_file, data, part) for name, data, part in HOSTILE]
      + [("mutated files", mutated_files), ("no segments", no_segments), ("a sealed memfd", sealed_memfd),
         ("wrong usage", wrong_usage)])

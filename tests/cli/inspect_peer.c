@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 The hawser authors */
 
-/* What tests/cli/inspect.py looks at. usage: cli_inspect_peer ADDRESS MODE
+/* What tests/cli/inspect.py looks at. usage: cli_inspect_peer ADDRESS MODE [LARGER]
  *   listen  accepts two, takes one message of the first and keeps it, and sleeps for one of the second, until that one ends
  *   send    sends three messages, the last through the pool, prints "sent" and waits for its standard input's end
  *   idle    prints "connected" and waits for its standard input's end
- *   NUMBER  prints what a walk from this position finds in the segment in the file that ADDRESS names
+ *   fill    connects and sends FILL messages of 1000 bytes, more than its first ring holds, prints "sent" and waits likewise
+ *   drain   connects, prints "connected", and does what it is told (below)
+ *   fill-listening, drain-listening  prints "listening", accepts one, and goes on as fill or drain
+ *   NUMBER  prints what a walk from this position finds in the segment in the file that ADDRESS names, and in its larger ring
+ *           in the file LARGER
+ *
+ * A byte of standard input tells who drains to receive ten messages ("t"), or to take one and keep it ("k"); it prints "done".
  *
  * The frozen numbers that the command reads segments by are compared with the library's here. */
 
@@ -17,6 +23,7 @@
 #include <hawser/hawser.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define SAME(A, B) _Static_assert((unsigned long)(A) == (unsigned long)(B), "the command reads another format")
@@ -43,6 +50,9 @@ SAME_OFFSET(INSPECT_AT_RING_SIZE, ring_size);
 SAME_OFFSET(INSPECT_AT_POOL_QUOTA, pool_quota);
 SAME_OFFSET(INSPECT_AT_BARRIER, barrier);
 SAME_OFFSET(INSPECT_AT_RELEASE_ENTRIES, release_entries);
+SAME_OFFSET(INSPECT_AT_LARGER_SIZE, larger_size);
+SAME_OFFSET(INSPECT_AT_LARGER_FROM, larger_from);
+SAME_OFFSET(INSPECT_AT_LARGER_INODE, larger_inode);
 SAME_OFFSET(INSPECT_AT_TAKEN, taken);
 SAME_OFFSET(INSPECT_AT_FREED, freed);
 SAME_OFFSET(INSPECT_AT_RELEASED, released);
@@ -52,6 +62,7 @@ SAME_OFFSET(INSPECT_AT_ASKER_ASLEEP, asker_asleep);
 SAME_OFFSET(INSPECT_AT_STATE, state);
 
 #define PATIENCE INT64_C(60000000000)
+#define FILL 100
 
 static int fail(const char *what, int error) {
     fprintf(stderr, "%s: %d: %s\n", what, error, hawser_explain());
@@ -99,17 +110,78 @@ static int connect_and_wait(const char *address, bool sends) {
     return 0;
 }
 
-static int walk_from(const char *path, uint64_t position) {
+static int say(const char *word) {
+    puts(word);
+    return fflush(stdout);
+}
+
+static int connect_or_accept(const char *address, bool listens, hawser_listener **listener, hawser_channel **ret_channel) {
+    if (!listens)
+        return hawser_connect(address, NULL, PATIENCE, ret_channel);
+    int error = hawser_listen(address, NULL, listener);
+    if (error < 0)
+        return error;
+    say("listening");
+    return hawser_accept(*listener, PATIENCE, ret_channel);
+}
+
+static int fill(hawser_channel *channel) {
+    static const char bytes[1000];
+    char byte;
+    int error = 0;
+    for (unsigned i = 0; i < FILL && error >= 0; i++)
+        error = hawser_send(channel, bytes, sizeof bytes, PATIENCE);
+    say("sent");
+    while (error >= 0 && read(STDIN_FILENO, &byte, 1) > 0)
+        ;
+    return error;
+}
+
+static int drain(hawser_channel *channel) {
+    char bytes[1000], order;
+    hawser_message kept;
+    size_t size;
+    int error = 0;
+    say("connected");
+    while (error >= 0 && read(STDIN_FILENO, &order, 1) > 0) {
+        if (order == 'k')
+            error = hawser_take(channel, PATIENCE, &kept);
+        for (unsigned i = 0; order == 't' && i < 10 && error >= 0; i++)
+            error = hawser_recv(channel, bytes, sizeof bytes, PATIENCE, &size);
+        say("done");
+    }
+    return error;
+}
+
+static int run_one(const char *address, const char *mode) {
+    hawser_listener *listener = NULL;
+    hawser_channel *channel;
+    int error = connect_or_accept(address, strstr(mode, "-listening") != NULL, &listener, &channel);
+    if (error >= 0) {
+        error = mode[0] == 'f' ? fill(channel) : drain(channel);
+        hawser_close(channel);
+    }
+    hawser_listener_close(listener);
+    return error < 0 ? fail(mode, error) : 0;
+}
+
+static struct inspect_source source_of(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return (struct inspect_source){ .fd = fd, .size = (uint64_t)lseek(fd, 0, SEEK_END) };
+}
+
+static int walk_from(const char *path, uint64_t position, const char *path_of_larger) {
     static unsigned char window[INSPECT_WINDOW];
     struct inspect_segment segment;
     struct inspect_walk walk;
     struct inspect_record record;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct inspect_source source = { .fd = fd, .size = (uint64_t)lseek(fd, 0, SEEK_END) };
+    struct inspect_source source = source_of(path), larger = { 0 };
     const char *wrong = inspect_segment_read(&source, &segment);
     if (wrong)
         return puts(wrong), 1;
-    inspect_walk_begin(&walk, &source, segment.ring_size, position, window);
+    if (path_of_larger)
+        larger = source_of(path_of_larger);
+    inspect_walk_begin(&walk, &source, &segment, path_of_larger ? &larger : NULL, position, window);
     while (inspect_walk_next(&walk, &record))
         printf("%s %llu at %llu\n", inspect_kind_name(record.kind), (unsigned long long)record.body, (unsigned long long)record.position);
     printf("%s at %llu\n", walk.wrong ? walk.wrong : "empty", (unsigned long long)walk.position);
@@ -117,9 +189,12 @@ static int walk_from(const char *path, uint64_t position) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3)
+    if (argc < 3)
         return 2;
-    if (argv[2][0] >= '0' && argv[2][0] <= '9')
-        return walk_from(argv[1], strtoull(argv[2], NULL, 10));
-    return argv[2][0] == 'l' ? listen_for_two(argv[1]) : connect_and_wait(argv[1], argv[2][0] == 's');
+    const char *mode = argv[2];
+    if (mode[0] >= '0' && mode[0] <= '9')
+        return walk_from(argv[1], strtoull(mode, NULL, 10), argv[3]);
+    if (mode[0] == 'f' || mode[0] == 'd')
+        return run_one(argv[1], mode);
+    return mode[0] == 'l' ? listen_for_two(argv[1]) : connect_and_wait(argv[1], mode[0] == 's');
 }

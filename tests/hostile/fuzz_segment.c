@@ -65,9 +65,9 @@ static void inspect(int fd, uint64_t size) {
     struct inspect_record record;
     if (inspect_segment_read(&source, &segment))
         return;
-    inspect_walk_begin(&walk, &source, segment.ring_size, segment.freed, window);
+    inspect_walk_begin(&walk, &source, &segment, &source, segment.freed, window);
     for (unsigned i = 0; inspect_walk_next(&walk, &record); i++) {
-        CHECK(i <= segment.ring_size / 8);
+        CHECK(i <= (segment.ring_size + segment.larger_size) / 8);
         CHECK(inspect_kind_name(record.kind));
     }
 }
