@@ -30,6 +30,7 @@
 #include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,6 +51,7 @@
     X(int, flock, (int fd, int operation), (fd, operation), flock) \
     X(int, fstat, (int fd, struct stat *status), (fd, status), fstat) \
     X(int, fstatat, (int directory, const char *path, struct stat *status, int flags), (directory, path, status, flags), fstatat) \
+    X(int, fstatfs, (int fd, struct statfs *status), (fd, status), fstatfs) \
     X(int, ftruncate, (int fd, off_t size), (fd, size), ftruncate) \
     X(long, futex, (uint32_t *word, int operation, uint32_t value, const struct timespec *timeout, uint32_t bits), \
       (word, operation, value, timeout, bits), raw_futex) \

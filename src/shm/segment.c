@@ -23,6 +23,7 @@
 
 static uint64_t round_to_page(uint64_t size) { return (size + PAGE - 1) / PAGE * PAGE; }
 
+#define HUGETLBFS_MAGIC 0x958458f6u /* include/uapi/linux/magic.h */
 #define MEMORY_SMALL (UINT64_C(128) << 10)
 
 static int memfd_new(const char *name) {
@@ -153,8 +154,14 @@ static int check_peer_memory(int fd, uint64_t minimum, uint64_t maximum, int sta
     off_t hole = sys_lseek(fd, 0, SEEK_HOLE);
     if (hole < 0)
         return error_set((int)hole, "look for holes in the peer's memory: %s", error_text((int)hole));
-    if (hole != status.st_size || (uint64_t)status.st_blocks < size / 512) /* memfds of huge pages do not tell by SEEK_HOLE */
+    if (hole != status.st_size)
         return error_set(-EPROTO, "the peer's memory has holes");
+    struct statfs system;
+    r = sys_fstatfs(fd, &system);
+    if (r < 0)
+        return error_set(r, "inspect the peer's memory: %s", error_text(r));
+    if ((uint32_t)system.f_type == HUGETLBFS_MAGIC) /* they say that they have no holes, whatever they have */
+        return error_set(-EPROTO, "the peer's memory is of huge pages");
     *ret_size = size;
     return 0;
 }

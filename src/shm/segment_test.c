@@ -67,7 +67,7 @@ static void test_refusals(void **state) {
         assert_int_equal(sys_ftruncate(fd, 1 << 30), 0);
         assert_int_equal(sys_fcntl(fd, F_ADD_SEALS, MEMORY_SEALS), 0);
         assert_int_equal(memory_adopt(fd, 1, 1 << 30, 0, &memory), -EPROTO);
-        assert_non_null(strstr(error_sentence(), "holes"));
+        assert_non_null(strstr(error_sentence(), "huge pages"));
         sys_close(fd);
     }
     int pipes[2];
