@@ -167,6 +167,21 @@ static void test_hostile_writer(void **state) {
     end();
 }
 
+static void test_too_many_memfds(void **state) {
+    (void)state;
+    begin(UINT64_C(2) << 20, UINT64_C(2) << 20);
+    struct memory memory;
+    int fd = -1;
+    assert_int_equal(memory_create("test", 4096, &memory, &fd), 0);
+    for (uint32_t i = 0; i <= SHM_CHUNKS; i++) {
+        struct shm_chunk chunk = { .size = 4096, .index = i };
+        assert_int_equal(pool_adopt(&reader, fd, &chunk), i < SHM_CHUNKS ? 0 : -EPROTO);
+    }
+    memory_unmap(&memory);
+    sys_close(fd);
+    end();
+}
+
 static void test_hostile_reader(void **state) {
     (void)state;
     begin(UINT64_C(2) << 20, UINT64_C(2) << 20);
@@ -280,6 +295,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_order),      cmocka_unit_test(test_slots_run_out), cmocka_unit_test(test_budget),
         cmocka_unit_test(test_hostile_writer), cmocka_unit_test(test_hostile_reader), cmocka_unit_test(test_two_threads),
+        cmocka_unit_test(test_too_many_memfds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

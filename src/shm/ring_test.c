@@ -259,10 +259,10 @@ static void test_hostile_words(void **state) {
     expect_reader_fault(5, "unknown kind");
     expect_reader_fault(UINT64_C(1) << 56 | 4089, "longer");
     expect_reader_fault(UINT64_C(1) << 56 | SHM_SIZE_MASK, "longer");
-    expect_reader_fault(UINT64_C(6) << 56, "skip");
+    expect_reader_fault(UINT64_C(6) << 56, "with a body");
     pair.reader.read = 64;
     expect_reader_fault(UINT64_C(1) << 56 | (4096 - 64 - 7), "longer");
-    expect_reader_fault(UINT64_C(6) << 56 | 8, "skip");
+    expect_reader_fault(UINT64_C(6) << 56 | 8, "with a body");
     *ring_word(pair.data, 0) = 0;
     expect_reader_fault(UINT64_C(6) << 56, "leads to no record");
     *ring_word(pair.data, 0) = UINT64_C(6) << 56;

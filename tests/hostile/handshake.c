@@ -9,7 +9,7 @@
 
 #include "liar.h"
 
-#include "base/sys.h"
+#include "base/control.h"
 #include "core/rendezvous.h"
 
 #include <errno.h>
@@ -21,6 +21,7 @@
 #define LONG 300000
 #define BYTES (SHM_RING_OFFSET + SHM_RING_MIN)
 #define OFFER_MAGIC 0x6d687368u
+#define FDS_MOST 40
 
 static char address[200];
 static hawser_listener *listener;
@@ -29,9 +30,9 @@ static hawser_listener *listener;
 
 struct greeting {
     struct note note;
-    uint8_t bytes[sizeof(struct hello) + OFFER_DATA];
+    uint8_t bytes[sizeof(struct hello) + OFFER_DATA + 64];
     size_t size; /* of bytes */
-    int fds[OFFER_FDS];
+    int fds[FDS_MOST];
     unsigned n_fds;
 };
 
@@ -70,13 +71,25 @@ static int raw_connect(void) {
     return fd;
 }
 
-/* What the listener made of it: 1 a channel, 0 nothing yet, or it refused, with a sentence, or hung up. */
-static int greet(const struct greeting *greeting, char *ret_sentence, size_t capacity) {
+static void send_raw(int socket, const void *data, size_t size, const int *fds, unsigned n) {
+    union {
+        struct cmsghdr header;
+        char bytes[CONTROL_FDS_SPACE(FDS_MOST)];
+    } control = { 0 };
+    struct iovec vector = { .iov_base = (void *)(uintptr_t)data, .iov_len = size };
+    struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = n > 0 ? &control : NULL };
+    if (n > 0)
+        control_put_fds(&message, fds, n);
+    (void)sys_sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* What the listener made of a packet: 1 a channel, 0 nothing yet, or it refused, with a sentence, or hung up. */
+static int greet_raw(const void *data, size_t size, const int *fds, unsigned n, char *ret_sentence, size_t capacity) {
     struct packet answer = { 0 };
     hawser_channel *channel = NULL;
     int fd = raw_connect(), result = 0, r = -EAGAIN;
     ret_sentence[0] = 0;
-    (void)packet_send(fd, &greeting->note, NULL, 0, greeting->bytes, greeting->size, greeting->fds, greeting->n_fds);
+    send_raw(fd, data, size, fds, n);
     for (unsigned tries = 0; tries < 3 && r == -EAGAIN; tries++) {
         int accepted = hawser_accept(listener, HAWSER_NOW, &channel);
         CHECK(accepted == 0 || accepted == -EAGAIN);
@@ -89,14 +102,21 @@ static int greet(const struct greeting *greeting, char *ret_sentence, size_t cap
         packet_close(&answer);
     if (channel) { /* it may be used; what comes of it is the other tests' matter */
         uint8_t bytes[300];
-        size_t size;
-        r = hawser_recv(channel, bytes, sizeof bytes, HAWSER_NOW, &size);
+        size_t got;
+        r = hawser_recv(channel, bytes, sizeof bytes, HAWSER_NOW, &got);
         CHECK(r == 0 || r == -EAGAIN || r == -EPROTO || r == -ESHUTDOWN || r == -ECONNRESET || r == -EMSGSIZE);
         (void)!hawser_send(channel, bytes, sizeof bytes, HAWSER_NOW);
     }
     hawser_close(channel);
     sys_close(fd);
     return result;
+}
+
+static int greet(const struct greeting *greeting, char *ret_sentence, size_t capacity) {
+    uint8_t bytes[sizeof greeting->note + sizeof greeting->bytes];
+    memcpy(bytes, &greeting->note, sizeof greeting->note);
+    memcpy(bytes + sizeof greeting->note, greeting->bytes, greeting->size);
+    return greet_raw(bytes, sizeof greeting->note + greeting->size, greeting->fds, greeting->n_fds, ret_sentence, capacity);
 }
 
 /* An honest process, or the like of it: a hello as the library says it. */
@@ -189,7 +209,7 @@ static void bad_segments(void) {
         { "huge", memfd((uint64_t)SHM_RING_MAX * 2, false, MEMORY_SEALS, 0), "quota" },
         { "immense", memfd((uint64_t)INT64_MAX & ~UINT64_C(4095), false, MEMORY_SEALS, 0), "quota" },
         { "holes", memfd(BYTES, false, MEMORY_SEALS, 0), "holes" },
-        { "huge pages", memfd(4 << 20, false, MEMORY_SEALS, MFD_HUGETLB), "holes" },
+        { "huge pages", memfd(4 << 20, false, MEMORY_SEALS, MFD_HUGETLB), "huge pages" },
         { "no magic", memfd(BYTES, true, MEMORY_SEALS, 0), "magic" },
         { "version", header(SHM_RING_MIN, BYTES, SHM_SLOTS, SHM_VERSION + 1, MEMORY_SEALS), "version" },
         { "ring 0", header(0, BYTES, SHM_SLOTS, SHM_VERSION, MEMORY_SEALS), "impossible size" },
@@ -219,6 +239,7 @@ static void bad_carriers(void) {
         { "pipe", pipe_end(), "socket for descriptors" },
         { "memfd", memfd(BYTES, true, MEMORY_SEALS, 0), "socket for descriptors" },
         { "tcp", sys_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket for descriptors" },
+        { "packets, but of a virtual machine", sys_socket(AF_VSOCK, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "socket for descriptors" },
         { "not connected", sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), NULL },
     };
     try_all(bads, COUNT(bads), false);
@@ -226,18 +247,66 @@ static void bad_carriers(void) {
 }
 
 static void counts_of_descriptors(void) {
-    for (unsigned n = 0; n <= OFFER_FDS; n++) {
+    for (unsigned n = 0; n <= FDS_MOST; n++) {
         struct greeting greeting = greeting_good(segment_good(), carrier_good());
         char sentence[OFFER_DATA + 1];
         for (unsigned i = 2; i < n; i++)
             greeting.fds[i] = greeting.fds[0];
         greeting.n_fds = n;
         int in = greet(&greeting, sentence, sizeof sentence);
-        CHECK(in == (n == 2) && (in || strstr(sentence, "descriptors")));
+        CHECK(in == (n == 2) && (in || strstr(sentence, n > OFFER_FDS ? "more than 16 descriptors" : "descriptors")));
         sys_close(greeting.fds[0]);
         sys_close(greeting.fds[1]);
     }
     printf("ok counts of descriptors\n");
+}
+
+/* Each field of the hello and of the offer behind it, by the sentence that it brings. */
+static void bad_fields(void) {
+    static const struct {
+        size_t at;
+        uint8_t byte;
+        const char *part;
+    } bads[] = {
+        { offsetof(struct hello, magic), 1, "no hawser hello" },
+        { offsetof(struct hello, version_least), 99, "version" },
+        { offsetof(struct hello, version_most), 0, "version" },
+        { offsetof(struct hello, max_message) + 7, 0x10, "max_message" },
+        { offsetof(struct hello, scheme), 'q', "the other by qhm" },
+        { offsetof(struct hello, offer_size), 9, "offer" },
+        { sizeof(struct hello), 1, "another shared-memory format" },
+        { sizeof(struct hello) + 4, 99, "another shared-memory format" },
+    };
+    char sentence[OFFER_DATA + 1];
+    int fds[] = { segment_good(), carrier_good() };
+    for (size_t i = 0; i < COUNT(bads); i++) {
+        struct greeting greeting = greeting_good(fds[0], fds[1]);
+        greeting.bytes[bads[i].at] = bads[i].byte;
+        if (greet(&greeting, sentence, sizeof sentence) != 0 || !strstr(sentence, bads[i].part))
+            fail(__FILE__, __LINE__, "%s: %s", bads[i].part, sentence);
+    }
+    struct greeting none = greeting_good(fds[0], fds[1]), swapped = none, few = none, lone = none, other = none, long_offer = none;
+    memset(none.bytes + offsetof(struct hello, max_message), 0, 8);
+    CHECK(greet(&none, sentence, sizeof sentence) == 0 && strstr(sentence, "max_message"));
+    uint32_t magic = __builtin_bswap32(HELLO_MAGIC);
+    memcpy(swapped.bytes, &magic, sizeof magic);
+    CHECK(greet(&swapped, sentence, sizeof sentence) == 0 && strstr(sentence, "byte order"));
+    few.size -= 4;
+    few.bytes[offsetof(struct hello, offer_size)] = 4;
+    CHECK(greet(&few, sentence, sizeof sentence) == 0 && strstr(sentence, "too short for shared memory"));
+    lone.size = 20;
+    CHECK(greet(&lone, sentence, sizeof sentence) == 0 && strstr(sentence, "a hello of 20 bytes"));
+    long_offer.bytes[offsetof(struct hello, offer_size)] = 200;
+    long_offer.size = sizeof(struct hello) + 200;
+    CHECK(greet(&long_offer, sentence, sizeof sentence) == 0 && strstr(sentence, "a hello of 240 bytes"));
+    long_offer.size = sizeof long_offer.bytes;
+    CHECK(greet(&long_offer, sentence, sizeof sentence) == 0 && strstr(sentence, "a note of over"));
+    CHECK(greet_raw(&other.note, 8, NULL, 0, sentence, sizeof sentence) == 0 && strstr(sentence, "a note of 8 bytes"));
+    other.note.type = NOTE_RING;
+    CHECK(greet(&other, sentence, sizeof sentence) == 0 && strstr(sentence, "expected a hello"));
+    sys_close(fds[0]);
+    sys_close(fds[1]);
+    printf("ok bad fields\n");
 }
 
 /* ---- At random ---- */
@@ -298,6 +367,7 @@ int main(int count, char **words) {
     bad_segments();
     bad_carriers();
     counts_of_descriptors();
+    bad_fields();
     at_random(seed, hellos);
     honest_gets_in();
     CHECK(descriptors_open() == descriptors && maps_made() == maps);

@@ -117,7 +117,8 @@ static void check_place(const struct world *world, const hawser_message *message
     const struct shm_receiver *receiver = &world->seen->receiver;
     bool found = inside(message->data, message->size, receiver->ring.data, receiver->ring.size);
     for (unsigned i = 0; i < receiver->pool.n_chunks; i++)
-        found |= inside(message->data, message->size, receiver->pool.chunks[i].base, receiver->pool.chunks[i].size);
+        found |= inside(message->data, message->size, receiver->pool.chunks[i].base, receiver->pool.chunks[i].size) &&
+                 ((uintptr_t)message->data - (uintptr_t)receiver->pool.chunks[i].base) % SHM_POOL_ALIGNMENT == 0;
     for (size_t i = 0; i < receiver->n_kept; i++)
         found |= receiver->kept[i].copy == message->data || receiver->kept[i].memory.base == message->data;
     CHECK(found);
@@ -131,7 +132,7 @@ static void act_recv(struct world *world) {
     uint8_t *buffer = area_end - capacity;
     int r = hawser_recv(world->honest, buffer, capacity, HAWSER_NOW, &size);
     HEED(r);
-    CHECK(r != 0 || size <= capacity);
+    CHECK(r != 0 || (size <= capacity && size <= world->seen->link.options.max_message));
 }
 
 static void act_recv_fds(struct world *world) {

@@ -14,9 +14,14 @@
 #define POOL_BYTES 65536u
 #define OWN_BYTES 4096u
 #define PALETTE 12
+#define LARGER_BYTES 131072u
 
 /* The first three are what honest records bring; the others are what they must not. */
 static int palette[PALETTE];
+
+/* A larger ring, which every link to the liar may be told to go on in. */
+static struct memory larger;
+static int larger_fd;
 
 static int file_of(uint64_t size, bool written, int seals) {
     static const char zeroes[POOL_BYTES];
@@ -52,6 +57,7 @@ void liar_prepare(void) {
     memcpy(palette, all, sizeof palette);
     sys_close(pipes[1]);
     sys_close(sockets[1]);
+    CHECK(memory_create("liar", LARGER_BYTES, &larger, &larger_fd) == 0);
 }
 
 /* ---- Beside the ring ---- */
@@ -110,10 +116,14 @@ void lie_note(struct world *world) {
 
 /* ---- In the ring ---- */
 
+static uint8_t *ring_of(const struct world *world) {
+    return world->seen->receiver.larger.size == LARGER_BYTES ? larger.base : segment_ring(&world->own->own);
+}
+
 /* A record where the honest end reads next; what does not fit is cut off. The word after it says "nothing yet". */
 static void place(struct world *world, uint64_t word, const void *body, size_t size) {
     const struct ring_reader *reader = &world->seen->receiver.ring;
-    uint8_t *ring = segment_ring(&world->own->own);
+    uint8_t *ring = ring_of(world);
     uint64_t offset = reader->read & reader->mask, after = offset + 8 + ring_padded(size);
     if (after + 8 > reader->size) {
         store_relaxed(ring_word(ring, offset), (uint64_t)SHM_SKIP << SHM_KIND_SHIFT);
@@ -133,11 +143,15 @@ static uint64_t word_of(uint32_t kind, uint64_t size) { return (uint64_t)kind <<
 /* Its bytes are those of laps gone by. */
 static void lie_data(struct world *world) {
     const struct ring_reader *reader = &world->seen->receiver.ring;
-    uint8_t *ring = segment_ring(&world->own->own);
+    uint8_t *ring = ring_of(world);
     uint64_t offset = reader->read & reader->mask, rest = reader->size - offset - 8;
     uint64_t size = draw_below(&world->source, 300);
-    if (draw_below(&world->source, 2000) == 0) {
-        store_release(ring_word(ring, offset), word_of(SHM_DATA, draw_near(&world->source, rest)));
+    if (draw_below(&world->source, 1000) == 0) { /* longer than there is room, by a little mostly */
+        static const uint64_t most[] = { 64, 64, 8192, 65536 };
+        size = draw_near(&world->source, rest);
+        if (chance(&world->source, 200))
+            size = draw_below(&world->source, most[draw_below(&world->source, COUNT(most))]) + (chance(&world->source, 128) ? rest + 1 : 0);
+        store_release(ring_word(ring, offset), word_of(SHM_DATA, size));
         return;
     }
     if (size > rest) {
@@ -162,6 +176,17 @@ static void join_pool(struct world *world) {
     size_t size = chance(&world->source, 10) ? (size_t)draw_below(&world->source, sizeof chunk) : sizeof chunk;
     carry(world, 1, &fd, 1);
     place(world, word_of(SHM_CHUNK, size), &chunk, sizeof chunk);
+}
+
+static void join_larger(struct world *world) {
+    struct shm_larger body = { .size = LARGER_BYTES };
+    int fd = chance(&world->source, 10) ? palette[draw_below(&world->source, PALETTE)] : larger_fd;
+    if (chance(&world->source, 10))
+        body.size = draw_near(&world->source, body.size);
+    size_t size = chance(&world->source, 10) ? (size_t)draw_below(&world->source, sizeof body) : sizeof body;
+    memset(larger.base, 0, larger.size);
+    carry(world, 1, &fd, 1);
+    place(world, word_of(SHM_RING, size), &body, sizeof body);
 }
 
 /* A described message, of which one field may lie. */
@@ -226,11 +251,11 @@ static void lie_word(struct world *world) {
     if (chance(source, 64))
         word = draw(source);
     if (chance(source, 64)) { /* a skip, to nothing or to a lie */
-        store_relaxed(ring_word(segment_ring(&world->own->own), 0), chance(source, 128) ? 0 : word);
+        store_relaxed(ring_word(ring_of(world), 0), chance(source, 128) ? 0 : word);
         word = word_of(SHM_SKIP, chance(source, 200) ? 0 : draw_below(source, 16));
     }
     const struct ring_reader *reader = &world->seen->receiver.ring;
-    store_release(ring_word(segment_ring(&world->own->own), reader->read & reader->mask), word);
+    store_release(ring_word(ring_of(world), reader->read & reader->mask), word);
 }
 
 void lie_record(struct world *world) {
@@ -246,8 +271,10 @@ void lie_record(struct world *world) {
         lie_inline_fds(world);
     else if (what < 2042)
         lie_descriptor(world, SHM_OWN);
-    else if (what < 2046)
+    else if (what < 2045)
         join_pool(world);
+    else if (what < 2046)
+        join_larger(world);
     else
         lie_word(world);
 }

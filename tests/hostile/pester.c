@@ -79,6 +79,9 @@ static void doorbells(const char *wait) {
     printf("# wait=%s: %llu doorbells, %.1f%% of a CPU to sleep through them\n", wait, (unsigned long long)world.mutated,
            100.0 * (double)cpu / (double)took);
     CHECK(cpu < took / 4);
+    struct hawser_statistics statistics = HAWSER_STATISTICS_INIT;
+    CHECK(hawser_statistics(world.honest, &statistics) == 0);
+    CHECK(statistics.sleeps < 200 + (uint64_t)took / MS * 2); /* also where so many processes run that no CPU would be used up */
     world_end(&world);
 }
 

@@ -164,10 +164,155 @@ static void test_lying_receiver(void **state) {
     }
 }
 
+/* One packet beside the ring: `fd` and copies of the socket itself, n in all; so many bytes of a count that says `said`. */
+static void carry(struct shm_link *liar, int fd, unsigned n, uint32_t said, size_t bytes) {
+    enum { MOST = 30 };
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(MOST * sizeof(int))];
+    } control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int)) } };
+    struct iovec vector = { &said, bytes };
+    struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
+                              .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+    assert_true(n <= MOST);
+    for (unsigned i = 0; i < n; i++)
+        memcpy(CMSG_DATA(&control.header) + i * sizeof(int), i == 0 ? &fd : &liar->carrier, sizeof(int));
+    assert_true(sys_sendmsg(liar->carrier, &message, 0) >= 0);
+}
+
+static void put_record(struct shm_link *liar, uint32_t kind, const void *body, size_t size) {
+    struct ring_writer *ring = &liar->sender.ring;
+    memcpy(ring->data + (ring->write & ring->mask) + 8, body, size);
+    store_release(ring_word(ring->data, ring->write & ring->mask), (uint64_t)kind << SHM_KIND_SHIFT | size);
+}
+
+/* A count that is cut short, another count, and of a message in memory of its own the largest count there is, and more. */
+static void test_lying_count(void **state) {
+    (void)state;
+    struct shm_fds_prefix prefix = { .count = 1 };
+    struct shm_descriptor own = { .size = 4096, .fds = SHM_FDS_MAX };
+    static const char zeroes[4096];
+    for (int lie = 0; lie < 3; lie++) {
+        struct shm_link *liar;
+        unsigned before = open_descriptors();
+        struct ends ends = met_pair(&liar);
+        char byte[4096];
+        int fd = sys_memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING), fds[SHM_FDS_MAX];
+        size_t size, n;
+        assert_int_equal(sys_write(fd, zeroes, 4096), 4096);
+        assert_int_equal(sys_fcntl(fd, F_ADD_SEALS, MEMORY_SEALS | F_SEAL_WRITE), 0);
+        carry(liar, fd, lie == 2 ? 30 : 1, lie == 0 ? 1 : lie == 1 ? 5 : CARRIER_MAX, lie == 0 ? 1 : sizeof(uint32_t));
+        sys_close(fd);
+        put_record(liar, lie == 2 ? SHM_OWN : SHM_DATA_FDS, lie == 2 ? (void *)&own : (void *)&prefix, lie == 2 ? sizeof own : sizeof prefix);
+        assert_int_equal(hawser_recv_fds(ends.b, byte, sizeof byte, fds, SHM_FDS_MAX, HAWSER_NOW, &size, &n), -EPROTO);
+        ends_close(&ends);
+        assert_int_equal(open_descriptors(), before);
+    }
+}
+
+/* Who does not want a message's descriptors does not look at them; that there are none is found out all the same. */
+static void test_no_packet(void **state) {
+    (void)state;
+    struct shm_fds_prefix prefix = { .count = 1 };
+    struct shm_link *liar;
+    struct ends ends = met_pair(&liar);
+    char byte;
+    size_t size;
+    put_record(liar, SHM_DATA_FDS, &prefix, sizeof prefix);
+    (void)!hawser_recv(ends.b, &byte, 1, HAWSER_NOW, &size);
+    assert_int_equal(hawser_recv(ends.b, &byte, 1, HAWSER_NOW, &size), -EPROTO);
+    assert_non_null(strstr(hawser_explain(), "did not come"));
+    ends_close(&ends);
+}
+
+static void test_short_note(void **state) {
+    (void)state;
+    struct shm_link *liar;
+    struct ends ends = met_pair(&liar);
+    char byte;
+    size_t size;
+    assert_int_equal(sys_send(liar->link.peer.socket, "ring", 4, 0), 4);
+    assert_int_equal(hawser_recv(ends.b, &byte, 1, SECOND, &size), -EPROTO);
+    assert_non_null(strstr(hawser_explain(), "a note of 4 bytes"));
+    ends_close(&ends);
+}
+
+static void test_lying_taken(void **state) {
+    (void)state;
+    static char bytes[300000]; /* beyond the pool */
+    struct shm_link *liar;
+    struct ends ends = met_pair(&liar);
+    ok(hawser_send(ends.b, "x", 1, HAWSER_NOW));
+    shm_own(liar)->taken = 2;
+    ok(hawser_flush(ends.b, HAWSER_NOW));
+    ok(hawser_send(ends.b, "x", 1, HAWSER_NOW));
+    shm_own(liar)->taken = 1; /* and back */
+    assert_int_equal(hawser_flush(ends.b, HAWSER_NOW), -EPROTO);
+    ends_close(&ends);
+    ends = met_pair(&liar);
+    ok(hawser_send(ends.b, bytes, sizeof bytes, HAWSER_NOW));
+    shm_own(liar)->taken = 1000;
+    assert_int_equal(hawser_send(ends.b, bytes, sizeof bytes, HAWSER_NOW), -EPROTO);
+    ends_close(&ends);
+}
+
+/* A cursor that lies when a loan is made, or when one larger than the pool is committed: the link is broken for everything. */
+static void test_lying_cursor_and_loans(void **state) {
+    (void)state;
+    for (int committed = 0; committed < 2; committed++) {
+        struct ends ends = pair_of("shm://?pool=256K&max_message=4M"); /* in a small ring the writer does not look before it is full */
+        char bytes[100];
+        void *data = NULL;
+        size_t size;
+        ok(hawser_send(ends.a, "x", 1, HAWSER_NOW));
+        ok(hawser_recv(ends.b, bytes, 1, HAWSER_NOW, &size));
+        struct ring_writer *ring = &shm_of(ends.b->link)->sender.ring;
+        if (committed)
+            ok(hawser_loan(ends.b, 300000, HAWSER_NOW, &data));
+        while (ring->write < ring->look) {
+            ok(hawser_send(ends.b, bytes, sizeof bytes, HAWSER_NOW));
+            ok(hawser_recv(ends.a, bytes, sizeof bytes, HAWSER_NOW, &size));
+        }
+        shm_own(shm_of(ends.a->link))->freed = 3;
+        int r = committed ? hawser_commit(ends.b, data, 300000) : hawser_loan(ends.b, 100, HAWSER_NOW, &data);
+        assert_int_equal(r, -EPROTO);
+        assert_int_equal(hawser_recv(ends.b, bytes, sizeof bytes, HAWSER_NOW, &size), -EPROTO);
+        ends_close(&ends);
+    }
+}
+
+static void test_second_larger_ring(void **state) {
+    (void)state;
+    struct shm_link *liar;
+    struct ends ends = met_pair(&liar);
+    char byte;
+    size_t size;
+    for (uint64_t ring_size = 8192; ring_size <= 16384; ring_size *= 2) {
+        struct shm_larger larger = { .size = ring_size };
+        struct memory memory;
+        int fd = -1;
+        assert_int_equal(memory_create("test", ring_size, &memory, &fd), 0);
+        assert_int_equal(carrier_send(liar, &fd, 1), 0);
+        if (ring_size == 8192) {
+            put_record(liar, SHM_RING, &larger, sizeof larger);
+            uint64_t at = liar->sender.ring.write + 8 + sizeof larger;
+            memcpy(memory.base + (at & 8191) + 8, &(struct shm_larger){ .size = 16384 }, sizeof larger);
+            store_release(ring_word(memory.base, at & 8191), (uint64_t)SHM_RING << SHM_KIND_SHIFT | sizeof larger);
+        }
+        memory_unmap(&memory);
+        sys_close(fd);
+    }
+    assert_int_equal(hawser_recv(ends.b, &byte, 1, HAWSER_NOW, &size), -EPROTO);
+    assert_non_null(strstr(hawser_explain(), "second larger ring"));
+    ends_close(&ends);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lying_sender),   cmocka_unit_test(test_lying_memory),      cmocka_unit_test(test_lying_receiver),
-        cmocka_unit_test(test_lying_carrier),  cmocka_unit_test(test_lying_options),
+        cmocka_unit_test(test_lying_carrier),  cmocka_unit_test(test_lying_options),     cmocka_unit_test(test_lying_count),
+        cmocka_unit_test(test_no_packet),      cmocka_unit_test(test_lying_taken),       cmocka_unit_test(test_lying_cursor_and_loans),
+        cmocka_unit_test(test_second_larger_ring), cmocka_unit_test(test_short_note),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
