@@ -14,7 +14,7 @@ import tempfile
 
 import cases
 
-RUNS = 4000
+RUNS = 2000
 SECONDS = 1200  # of each, in the long form
 
 
