@@ -267,6 +267,8 @@ static void test_hostile_words(void **state) {
     expect_reader_fault(UINT64_C(6) << 56, "leads to no record");
     *ring_word(pair.data, 0) = UINT64_C(6) << 56;
     expect_reader_fault(UINT64_C(6) << 56, "leads to no record");
+    *ring_word(pair.data, 0) = UINT64_C(8) << 56;
+    expect_reader_fault(UINT64_C(6) << 56, "leads to no record");
     *ring_word(pair.data, 0) = UINT64_C(1) << 56 | 4089;
     expect_reader_fault(UINT64_C(6) << 56, "longer than the ring");
 }
