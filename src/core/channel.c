@@ -182,9 +182,9 @@ HAWSER_PUBLIC hawser_channel *hawser_close(hawser_channel *channel) {
     if (!channel)
         return NULL;
     bool owner = channel->owner == process_self();
+    poller_leave(&channel->member); /* while its descriptors are open */
     if (owner) {
         store_relaxed(&channel->interrupted, 0);
-        poller_leave(&channel->member); /* while its descriptors are open */
         linger(channel); /* no shutdown before: who hears of the end is to hear at once that nobody receives here either */
     }
     channel->transport->close(channel->link, owner);

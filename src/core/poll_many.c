@@ -78,6 +78,15 @@ static void expel(struct hawser_channel *channel) {
     poller_leave(&channel->member);
 }
 
+/* It is among the items before, too: there, it is one of the others from now on. */
+static void expel_earlier(struct poller *poller, struct hawser_channel *channel) {
+    if (channel->member.poller == poller && channel->member.position != POLLER_NOWHERE) {
+        poller->slots[channel->member.position].index = POLLER_NOWHERE;
+        poller->n_members--;
+    }
+    expel(channel);
+}
+
 static bool can_be_member(const hawser_poll_item *item) {
     const struct hawser_channel *channel = item->channel;
     return channel && item->events == HAWSER_IN && !channel_many(channel) &&
@@ -87,10 +96,8 @@ static bool can_be_member(const hawser_poll_item *item) {
 static void join(struct poller *poller, const hawser_poll_item *item, size_t i) {
     struct poller_slot *slot = &poller->slots[i];
     struct poller_member *member = &item->channel->member;
-    if (member->poller == poller && member->position != POLLER_NOWHERE) { /* it is among the items twice: neither is a member */
-        poller->slots[member->position].index = POLLER_NOWHERE;
-        poller->n_members--;
-        expel(item->channel);
+    if (member->poller == poller && member->position != POLLER_NOWHERE) {
+        expel_earlier(poller, item->channel);
         return;
     }
     if (member->poller && member->poller != poller)
@@ -117,7 +124,7 @@ static int admit(struct poller *poller, hawser_poll_item *items, size_t i) {
     if (can_be_member(item))
         join(poller, item, i);
     else if (item->channel && item->channel->member.poller)
-        expel(item->channel);
+        expel_earlier(poller, item->channel);
     slot->channel = item->channel;
     slot->listener = item->listener;
     slot->events = item->events;

@@ -28,11 +28,8 @@ static _Thread_local struct poller *own;
 static pthread_key_t at_exit;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* Under the lock, which is given back. */
 static void unreference(struct poller *poller) {
-    bool last = --poller->references == 0;
-    lock_release(&poller->lock);
-    if (!last)
+    if (add_seq_cst(&poller->references, UINT32_MAX) != 1) /* pairs with unreference: who is last sees what all did */
         return;
     memory_free(poller->entries);
     memory_free(poller->stale);
@@ -61,6 +58,7 @@ static void end(void *poller_of_thread) {
     waker_give_back(poller->bell);
     poller->epoll = poller->bell = -1;
     free_own(poller);
+    lock_release(&poller->lock);
     unreference(poller);
 }
 
@@ -97,6 +95,8 @@ struct poller *poller_self(void) {
         return NULL;
     if (own) { /* the parent's: its channels, which are not ours to use, still name it */
         sys_close(own->epoll);
+        free_own(own);
+        unreference(own);
         own = NULL;
     }
     struct poller *poller = poller_new();
@@ -164,7 +164,7 @@ int poller_join(struct poller *poller, struct poller_member *member, uint32_t po
     }
     poller->entries[index].member = member;
     *member = (struct poller_member){ .poller = poller, .index = index, .position = position };
-    poller->references++;
+    add_relaxed(&poller->references, 1); /* the thread's own is there already */
     mark_stale(poller, index);
     lock_release(&poller->lock);
     return 0;
@@ -179,8 +179,13 @@ static void unwatch(struct poller *poller, struct poller_member *member) {
 
 void poller_leave(struct poller_member *member) {
     struct poller *poller = member->poller;
-    if (!poller || poller->self != process_self())
+    if (!poller)
         return;
+    member->poller = NULL;
+    if (poller->self != process_self()) { /* a copy, whose lock some thread of the parent's may hold for ever */
+        unreference(poller);
+        return;
+    }
     lock_acquire(&poller->lock);
     struct poller_entry *entry = &poller->entries[member->index];
     unwatch(poller, member);
@@ -188,8 +193,8 @@ void poller_leave(struct poller_member *member) {
     entry->generation++;
     entry->next_free = poller->first_free;
     poller->first_free = member->index;
-    member->poller = NULL;
-    store_relaxed(&poller->departed, poller->departed + 1);
+    poller->departed++;
+    lock_release(&poller->lock);
     unreference(poller);
 }
 
@@ -236,7 +241,7 @@ static int watch_one(struct poller *poller, const struct poller_member *member, 
 int poller_watch(struct poller_member *member, const struct pollfd *fds, unsigned n) {
     struct poller *poller = member->poller;
     int r = 0;
-    if (member->n_fds == n && memcmp(member->fds, fds, n * sizeof *fds) == 0)
+    if (member->n_fds == n && (n == 0 || memcmp(member->fds, fds, n * sizeof *fds) == 0))
         return 0;
     lock_acquire(&poller->lock);
     for (unsigned i = 0; i < member->n_fds; i++)
@@ -244,8 +249,9 @@ int poller_watch(struct poller_member *member, const struct pollfd *fds, unsigne
             sys_epoll_ctl(poller->epoll, EPOLL_CTL_DEL, member->fds[i].fd, NULL);
     for (unsigned i = 0; i < n && r == 0; i++)
         r = watch_one(poller, member, i, &fds[i], listed(member->fds, member->n_fds, fds[i].fd));
-    memcpy(member->fds, fds, n * sizeof *fds);
-    member->n_fds = (uint8_t)n;
+    for (unsigned i = 0; i < n; i++)
+        member->fds[i] = fds[i];
+    member->n_fds = n;
     lock_release(&poller->lock);
     return r;
 }

@@ -46,8 +46,8 @@ struct poller_slot {
 struct poller {
     struct lock lock;
     uint32_t self;       /* process_self() of its maker */
-    uint32_t references; /* the thread's and one of each member */
-    uint32_t departed;   /* atomic: bumped by each member that leaves */
+    uint32_t references; /* atomic: the thread's and one of each member */
+    uint32_t departed;   /* bumped by each member that leaves */
     int epoll, bell;     /* the bell, an eventfd in the epoll, tells that something happened to some member: see poller_find() */
     struct poller_entry *entries;
     uint32_t *stale; /* indices of entries */
@@ -75,7 +75,7 @@ int poller_reserve_slots(struct poller *poller, size_t n);
 /* A member that is in no poller joins at that position; it is stale. -ENOMEM. */
 int poller_join(struct poller *poller, struct poller_member *member, uint32_t position);
 
-/* Out of its poller, if it is in one of this process; its descriptors must still be open. By whoever may use it. */
+/* Out of its poller, if it is in one; its descriptors must still be open. By whoever may use it, or a forked child that closes. */
 void poller_leave(struct poller_member *member);
 
 /* To be looked at before the thread sleeps again. By whoever may use it. */

@@ -176,6 +176,12 @@ static void other_items(struct cell *cell) {
         EXPECT(hawser_poll(most, (size_t)crowd.n + 2, PATIENCE_S * SECOND), round == 1 ? 2 : 3);
         crowd_recv(&crowd, 3);
         EXPECT(hawser_poll(most, (size_t)crowd.n + 2, MS), -ETIMEDOUT);
+        memcpy(most, crowd.items, sizeof crowd.items);
+        most[crowd.n] = most[9]; /* again, but not to be waited for there */
+        most[crowd.n].events = 0;
+        crowd_send(&crowd, 9);
+        EXPECT(hawser_poll(most, (size_t)crowd.n + 1, PATIENCE_S * SECOND), 1);
+        crowd_recv(&crowd, 9);
         for (int i = 0; i < 4; i++) {
             hawser_close(crowd.senders[i]);
             hawser_close(crowd.receivers[i]);
