@@ -18,20 +18,26 @@ QUICK = [
     ("wake", {"MESSAGES": 1, "BACK": 1}),
     ("wake", {"MESSAGES": 1, "BACK": 1, "LIGHT": 0}),
     ("wake", {"MESSAGES": 3, "BACK": 0}),
+    ("poll", {"MESSAGES": 1}),
 ]
 LONG = QUICK + [
     ("ring", {"MESSAGES": 5}),
     ("wake", {"MESSAGES": 2, "BACK": 1}),
     ("wake", {"MESSAGES": 2, "BACK": 1, "LIGHT": 0}),
     ("wake", {"MESSAGES": 4, "BACK": 0, "ROOM": 2}),
+    ("poll", {"MESSAGES": 1, "LIGHT": 0}),
+    ("poll", {"MESSAGES": 1, "READS": 2}),
+    ("poll", {"MESSAGES": 2, "READS": 0}),
 ]
 # With which of those each broken step is found.
-BROKEN = {"ring": (5, {"MESSAGES": 4}), "wake": (5, {"MESSAGES": 2, "BACK": 1})}
+BROKEN = {"ring": (5, {"MESSAGES": 4}), "wake": (5, {"MESSAGES": 2, "BACK": 1}), "poll": (5, {"MESSAGES": 1})}
 BROKEN_TITLES = {
     "ring": ["no room is kept for the next word", "the next word is not zeroed", "the word is published without release",
              "a skip leads to nothing", "a message is freed before it is copied"],
     "wake": ["there is no barrier", "the sender looks before it publishes", "the sleeper does not look again",
              "sleeps are not counted", "the other thread is not told"],
+    "poll": ["there is no barrier", "the poll does not look again", "a member that woke is not stale", "nobody rings the bell",
+             "the bell is heard, and nobody looked for"],
 }
 
 
