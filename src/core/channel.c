@@ -40,6 +40,7 @@ int channel_new(struct link *link, struct hawser_channel **ret_channel) {
     channel->link = link;
     channel->transport = transport;
     channel->locks = transport->halves_meet || link->options.threads == HAWSER_THREADS_MANY;
+    channel->put = transport->put;
     channel->get = link->options.threads == HAWSER_THREADS_MANY ? NULL : transport->get; /* many pass on what they find */
     channel->owner = link->role == LINK_PAIR ? 0 : process_self();
     channel->epoll = channel->bell = -1;
@@ -70,7 +71,7 @@ static int claim_now(struct hawser_channel *channel, uint32_t self) {
     if (r < 0)
         return r; /* the claim stands; the next call tries again */
     channel->link->begun = true;
-    store_release(&channel->owner, self); /* pairs with channel_enter and is_ordinary: the hello was sent */
+    store_release(&channel->owner, self); /* pairs with channel_enter: the hello was sent */
     return 0;
 }
 
@@ -206,6 +207,7 @@ HAWSER_PUBLIC int hawser_shutdown(hawser_channel *channel) {
     if (channel->shut)
         channel->transport->progress(channel->link); /* the goodbye itself may have had to wait */
     channel->shut = true;
+    store_relaxed(&channel->sending.quick, 0);
     half_unlock(channel, &channel->sending);
     channel_kick(channel);
     return r;
@@ -215,6 +217,8 @@ HAWSER_PUBLIC void hawser_interrupt(hawser_channel *channel) {
     if (!channel)
         return;
     store_seq_cst(&channel->interrupted, 1); /* before the look at sleepers; pairs with each load of interrupted */
+    store_relaxed(&channel->sending.quick, 0);
+    store_relaxed(&channel->receiving.quick, 0);
     half_wake(&channel->sending);
     half_wake(&channel->receiving);
 }

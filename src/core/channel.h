@@ -13,8 +13,13 @@
 
 #define SLEEPERS_MAX 8 /* threads of one half that can be woken at once; more nap */
 
-/* One direction. Counters have one writer at a time (the half's lock or its one thread) and any readers. */
+/* One direction.
+ * quick: while it names this process, nothing is out of the ordinary and a call may take the short way with no other question:
+ * the channel was claimed, is not interrupted, nor shut down [S] or armed [R], and the transport has a short way. Whatever changes
+ * that stores 0; the long way finds out when all is well again.
+ * Counters have one writer at a time (the half's lock or its one thread) and any readers. */
 struct half {
+    uint32_t quick; /* atomic */
     struct lock lock;
     struct ladder ladder;
     int sleepers[SLEEPERS_MAX]; /* atomic: wakers of threads that sleep for this half, plus 1; 0: free */
@@ -35,7 +40,8 @@ struct claim {
 struct hawser_channel {
     struct link *link;
     const struct transport *transport;
-    int (*get)(struct link *link, void *buffer, size_t capacity, size_t *ret_size); /* the transport's, or NULL */
+    int (*put)(struct link *link, const void *data, size_t size); /* the transport's, or NULL, as is ... */
+    int (*get)(struct link *link, void *buffer, size_t capacity, size_t *ret_size);
     bool locks;           /* threads=many, or the mechanism's halves meet */
     bool shut;            /* [S] hawser_shutdown was called */
     bool armed;           /* [R] hawser_arm() or a poller armed the link; the next receiving call disarms it ... */
@@ -89,6 +95,19 @@ static inline void half_lock(struct hawser_channel *channel, struct half *half) 
 static inline void half_unlock(struct hawser_channel *channel, struct half *half) {
     if (channel->locks)
         lock_release(&half->lock);
+}
+
+static inline bool half_is_quick(const struct half *half) {
+    return load_acquire(&half->quick) == process_self(); /* pairs with half_quicken: the channel was claimed */
+}
+
+/* On the long way, in the half and under its lock; fit: what else there is to ask. An interrupt stores its flag first. */
+static inline void half_quicken(struct hawser_channel *channel, struct half *half, bool fit) {
+    if (load_relaxed(&half->quick) != 0 || !fit)
+        return;
+    store_seq_cst(&half->quick, process_self()); /* pairs with half_is_quick */
+    if (load_seq_cst(&channel->interrupted)) /* pairs with hawser_interrupt */
+        store_relaxed(&half->quick, 0);
 }
 
 /* A thread that naps in a receive is deaf to the others (sleeper.h), so it may only while no other uses the channel. */

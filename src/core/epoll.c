@@ -103,6 +103,7 @@ static int arm(struct hawser_channel *channel) {
     if (exchange_seq_cst(&channel->receiving.rung, 0)) /* pairs with half_wake */
         sys_read(channel->bell, &count, sizeof count);
     channel->armed = true;
+    store_relaxed(&channel->receiving.quick, 0);
     channel->armed_by = sys_thread_mark();
     store_seq_cst(&channel->receiving.bell, channel->bell + 1); /* pairs with half_wake and half_sleeps */
     /* the flag pairs with hawser_interrupt */

@@ -299,7 +299,8 @@ int stream_put(struct link *link, const void *data, size_t size) {
     struct stream_sending *sending = &stream->sending;
     uint8_t piece[STREAM_HEAD_MAX + PUT_MOST];
     size_t most = stream->packet && stream->packet < sizeof piece ? stream->packet : sizeof piece;
-    if (size + STREAM_HEAD_MAX > most || stream->framing > FRAMING_SP_IPC || sending->first || sending->n_rest > 0 || load_relaxed(&link->ack_due))
+    if (size + STREAM_HEAD_MAX > most || size > load_relaxed(&link->max_message) || stream->framing > FRAMING_SP_IPC ||
+        sending->first || sending->n_rest > 0 || load_relaxed(&link->ack_due))
         return 1;
     stream_look_again(stream, &sending->looked_ns);
     if (load_relaxed(&link->broken) || sending->dead || load_relaxed(&stream->closed) || load_relaxed(&link->peer.gone))

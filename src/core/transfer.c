@@ -21,7 +21,7 @@ static int check_timeout(int64_t timeout) {
 
 /* The first try of a call counts its system calls under the lock that it holds anyway; waiting_end() counts all after. */
 static inline void count_first(struct half *half, const uint64_t *before) {
-    if (before)
+    if (before && __builtin_expect(sys_calls_made != *before, 0))
         count_add(&half->system_calls, sys_calls_made - *before);
 }
 
@@ -70,6 +70,7 @@ static void send_rest(struct waiting *waiting) {
 static inline int send_try(struct hawser_channel *channel, struct outgoing *out, size_t done, const uint64_t *before,
                            size_t *ret_sent) {
     half_lock(channel, &channel->sending);
+    half_quicken(channel, &channel->sending, channel->put && !channel->shut);
     int r = channel->shut ? -EPIPE
                           : channel->transport->send(channel->link, out->messages + done, out->n - done, out->fds, out->sync, ret_sent);
     if (__builtin_expect(r == 0 || r == -EINPROGRESS, 1)) {
@@ -143,12 +144,6 @@ static inline int send_public(hawser_channel *channel, struct outgoing *out, int
     return r;
 }
 
-/* A call that nothing forbids, by the process that owns the channel. */
-static inline bool is_ordinary(const struct hawser_channel *channel, int64_t timeout) {
-    return channel && load_acquire(&channel->owner) == process_self() && /* pairs with claim_now */
-           load_relaxed(&channel->interrupted) == 0 && timeout >= HAWSER_FOREVER;
-}
-
 /* tried: what the short way said. */
 static __attribute__((noinline)) int send_long(hawser_channel *channel, const void *data, size_t size, int64_t timeout, int tried) {
     hawser_message message = { .data = data, .size = size };
@@ -161,24 +156,38 @@ static __attribute__((noinline)) int send_long(hawser_channel *channel, const vo
     return r;
 }
 
-HAWSER_PUBLIC int hawser_send(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
+/* quick was asked before the lock was taken: another thread may have shut the channel down since. */
+static inline __attribute__((always_inline)) int send_short(hawser_channel *channel, const void *data, size_t size, int64_t timeout,
+                                                            bool locks) {
+    struct half *half = &channel->sending;
     uint64_t calls = sys_calls_made;
-    if (!is_ordinary(channel, timeout) || !channel->transport->put || size > load_relaxed(&channel->link->max_message) ||
-        (!data && size > 0))
-        return send_long(channel, data, size, timeout, 1);
-    half_use(&channel->sending);
-    half_lock(channel, &channel->sending);
-    int r = channel->shut ? 1 : channel->transport->put(channel->link, data, size);
+    half_use(half);
+    if (locks)
+        lock_acquire(&half->lock);
+    int r = locks && channel->shut ? 1 : channel->put(channel->link, data, size);
     if (__builtin_expect(r <= 0, 1)) {
-        count_add(&channel->sending.messages, 1);
-        count_add(&channel->sending.bytes, size);
+        count_add(&half->messages, 1);
+        count_add(&half->bytes, size);
     }
-    count_first(&channel->sending, &calls);
-    half_unlock(channel, &channel->sending);
+    count_first(half, &calls);
+    if (locks)
+        lock_release(&half->lock);
     if (__builtin_expect(r != 0, 0))
         return send_long(channel, data, size, timeout, r);
     channel_kick(channel);
     return 0;
+}
+
+static __attribute__((noinline)) int send_locked(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
+    return send_short(channel, data, size, timeout, true);
+}
+
+HAWSER_PUBLIC int hawser_send(hawser_channel *channel, const void *data, size_t size, int64_t timeout) {
+    if (__builtin_expect(!channel || !data || timeout < HAWSER_FOREVER || !half_is_quick(&channel->sending), 0))
+        return send_long(channel, data, size, timeout, 1);
+    if (__builtin_expect(channel->locks, 0))
+        return send_locked(channel, data, size, timeout);
+    return send_short(channel, data, size, timeout, false);
 }
 
 HAWSER_PUBLIC int hawser_send_many(hawser_channel *channel, const hawser_message *messages, size_t n, int64_t timeout,
@@ -419,6 +428,7 @@ static inline int receive_try(struct hawser_channel *channel, const struct incom
                               size_t *ret_size) {
     half_lock(channel, &channel->receiving);
     channel_disarm_own(channel);
+    half_quicken(channel, &channel->receiving, channel->get && !channel->armed);
     be_patient(channel, timeout);
     int r = channel->transport->recv(channel->link, in->buffer, in->capacity, in->fds, ret_size);
     channel->link->patient = false; /* if it was not needed: a call that does not wait must not find it */
@@ -483,22 +493,37 @@ static __attribute__((noinline)) int receive_long(hawser_channel *channel, void 
     return r;
 }
 
-HAWSER_PUBLIC int hawser_recv(hawser_channel *channel, void *buffer, size_t capacity, int64_t timeout, size_t *ret_size) {
+static inline __attribute__((always_inline)) int receive_short(hawser_channel *channel, void *buffer, size_t capacity,
+                                                               int64_t timeout, size_t *ret_size, bool locks) {
+    struct half *half = &channel->receiving;
     uint64_t calls = sys_calls_made;
-    if (!is_ordinary(channel, timeout) || !channel->get || channel->armed || !buffer || !ret_size)
-        return receive_long(channel, buffer, capacity, timeout, 1, ret_size);
-    half_use(&channel->receiving);
-    half_lock(channel, &channel->receiving);
+    half_use(half);
+    if (locks)
+        lock_acquire(&half->lock);
     int r = channel->get(channel->link, buffer, capacity, ret_size);
     if (__builtin_expect(r == 0, 1))
         count_received(channel, 1, *ret_size);
-    count_first(&channel->receiving, &calls);
-    half_unlock(channel, &channel->receiving);
+    count_first(half, &calls);
+    if (locks)
+        lock_release(&half->lock);
     channel_kick(channel);
     if (__builtin_expect(r != 0, 0))
         return receive_long(channel, buffer, capacity, timeout, r, ret_size);
     channel_pay(channel);
     return 0;
+}
+
+static __attribute__((noinline)) int receive_locked(hawser_channel *channel, void *buffer, size_t capacity, int64_t timeout,
+                                                    size_t *ret_size) {
+    return receive_short(channel, buffer, capacity, timeout, ret_size, true);
+}
+
+HAWSER_PUBLIC int hawser_recv(hawser_channel *channel, void *buffer, size_t capacity, int64_t timeout, size_t *ret_size) {
+    if (__builtin_expect(!channel || !buffer || !ret_size || timeout < HAWSER_FOREVER || !half_is_quick(&channel->receiving), 0))
+        return receive_long(channel, buffer, capacity, timeout, 1, ret_size);
+    if (__builtin_expect(channel->locks, 0))
+        return receive_locked(channel, buffer, capacity, timeout, ret_size);
+    return receive_short(channel, buffer, capacity, timeout, ret_size, false);
 }
 
 HAWSER_PUBLIC int hawser_recv_fds(hawser_channel *channel, void *buffer, size_t capacity, int *fds, size_t capacity_fds,

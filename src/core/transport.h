@@ -133,7 +133,7 @@ struct transport {
     void (*close)(struct link *link, bool owner);
 
     /* The short way of send and recv: one message without descriptors or acknowledgement, where nothing is out of the ordinary;
-     * without sentences. 0; 1: nothing happened, take the long way. put also -EINPROGRESS: the rest of the message is in the
+     * without sentences. put compares the size with max_message itself. 0; 1: nothing happened, take the long way. put also -EINPROGRESS: the rest of the message is in the
      * outbox; get also -EAGAIN, as recv. May be NULL, both. */
     int (*put)(struct link *link, const void *data, size_t size);                         /* [S] */
     int (*get)(struct link *link, void *buffer, size_t capacity, size_t *ret_size); /* [R] */

@@ -19,7 +19,8 @@
  *       40    8  size of the larger ring in bytes, 0 while there is none; this and the next two are for tools: no end relies on them
  *       48    8  position from which on records lie in it
  *       56    8  inode of its memfd
- *       64   64  zero
+ *       64    8  most bytes of a larger ring of the other end's that its owner takes, 0: none
+ *       72   56  zero
  *      128    8  freed: the position in the OTHER end's ring before which everything may be written again
  *      256    8  taken: how many messages of the OTHER end its owner's program has taken
  *      384    8  released: entries ever written to the release ring
@@ -108,6 +109,7 @@ struct shm_segment {
     uint64_t larger_size SHM_ALIGNED(8);
     uint64_t larger_from SHM_ALIGNED(8);
     uint64_t larger_inode SHM_ALIGNED(8);
+    uint64_t ring_quota SHM_ALIGNED(8);
     /* Groups that different threads write, or that change at different rates, lie 128 bytes apart: two lines, as
      * the prefetcher fetches lines in pairs. */
     uint64_t freed SHM_ALIGNED(128); /* what the writer looks at, rarely; taken only who waits for that */
@@ -155,6 +157,7 @@ SHM_AT(shm_segment, release_entries, 36);
 SHM_AT(shm_segment, larger_size, 40);
 SHM_AT(shm_segment, larger_from, 48);
 SHM_AT(shm_segment, larger_inode, 56);
+SHM_AT(shm_segment, ring_quota, 64);
 SHM_AT(shm_segment, freed, 128);
 SHM_AT(shm_segment, taken, 256);
 SHM_AT(shm_segment, released, 384);

@@ -9,12 +9,18 @@
 
 #define HELD_FIRST 64
 
-static void reckon_limit(struct ring_writer *writer) { writer->limit = writer->freed + writer->size - writer->reserve; }
+static uint64_t lesser(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* A record may end at the ring's end: the zero after it lies at the beginning, 8 bytes further. */
+static void reckon(struct ring_writer *writer) {
+    writer->limit = writer->freed + writer->size - writer->reserve;
+    writer->stop = lesser(writer->limit, lesser(writer->look, (writer->write | writer->mask) + 1) + 8);
+}
 
 void ring_writer_init(struct ring_writer *writer, uint8_t *data, uint64_t size, bool may_grow) {
     *writer = (struct ring_writer){ .data = data, .size = size, .mask = size - 1, .look = RING_EARLY, .every = RING_EARLY,
                                     .reserve = may_grow ? RING_LARGER : 0, .expected = data };
-    reckon_limit(writer);
+    reckon(writer);
 }
 
 /* What lies in the ring before counts as if it lay in this one: less room for a while, never too much. */
@@ -24,13 +30,13 @@ void ring_writer_move(struct ring_writer *writer, uint8_t *data, uint64_t size) 
     writer->mask = size - 1;
     writer->every = RING_EARLY;
     writer->look = writer->write + RING_EARLY;
-    reckon_limit(writer);
+    reckon(writer);
     ring_expected(writer);
 }
 
 void ring_writer_unreserve(struct ring_writer *writer) {
     writer->reserve = 0;
-    reckon_limit(writer);
+    reckon(writer);
 }
 
 void ring_reader_move(struct ring_reader *reader, const uint8_t *data, uint64_t size) {
@@ -65,7 +71,7 @@ int ring_refresh(struct ring_writer *writer) {
     if (freed & 7)
         return writer_fault(writer, "the reader's cursor is not a multiple of 8");
     writer->freed = freed;
-    reckon_limit(writer);
+    reckon(writer);
     return 0;
 }
 
@@ -79,19 +85,20 @@ int ring_claim_slow(struct ring_writer *writer, uint64_t size, uint64_t spare, u
     uint64_t offset = writer->write & writer->mask;
     uint64_t start = writer->write;
     bool over = offset + need > writer->size;
-    if (start >= writer->look) {
-        bool caught_up = offset >= RING_EARLY && writer->freed == start;
+    if (start + need > writer->look) {
+        bool caught_up = offset + need >= RING_EARLY && writer->freed == start;
         over = over || (caught_up && need + spare + writer->reserve + 8 <= offset);
         /* not at each message, and ever more rarely: this look costs a cache line from the other CPU */
         writer->every = caught_up ? RING_EARLY : writer->every < writer->size / 8 ? writer->every * 2 : writer->every;
-        writer->look = start + writer->every;
+        writer->look = start + need + writer->every;
     }
     if (over)
         start += writer->size - offset;
     if (start + need + spare + 8 > writer->limit)
         return -EAGAIN;
     if (over)
-        writer->look = start + writer->every;
+        writer->look = start + need + writer->every;
+    reckon(writer);
     writer->start = start;
     *ret_body = writer->data + (start & writer->mask) + 8;
     return 0;

@@ -19,6 +19,8 @@
 #define RING_EARLY 8192u /* bytes after which a writer whose reader keeps up starts over */
 #define RING_LOOKS 25    /* at an empty ring when an answer is due: some 1 us ... */
 #define RING_PAUSES 2    /* ... with so many pauses between: each look takes the line from the writer, who has to fetch it back */
+#define RING_AHEAD 256u  /* bytes: how far ahead of what is written lines are fetched for writing */
+#define RING_STEP 128    /* pauses of a reader that steps back */
 #define RING_LOAN 32u    /* bytes of ring a commit takes: a header and a descriptor */
 #define RING_LARGER 64u  /* bytes kept back for the record of a larger ring: a skip, a header, its body, the zero after it */
 
@@ -34,6 +36,7 @@ struct ring_writer {
     uint64_t reserve; /* bytes kept back while a larger ring may come, else 0 */
     uint64_t limit;   /* freed + size - reserve: position that must not be reached */
     uint64_t look;    /* position from which to see whether the reader has caught up */
+    uint64_t stop;    /* before limit, look and the ring's end: up to here a message needs no other question */
     uint64_t every;   /* bytes between two such looks: more and more, while it has not */
     uint64_t start; /* of a claim: where its header goes; beyond `write` when a skip comes first */
     uint64_t *pending; /* a batch's first header word, still zero in memory, and what it will be */
@@ -128,12 +131,10 @@ static inline void ring_expected(struct ring_writer *writer) {
 /* [claim] Room for a body of size bytes, leaving `spare` bytes untouched for others. -EAGAIN; -EPROTO. Does not advance. */
 static inline int ring_claim(struct ring_writer *writer, uint64_t size, uint64_t spare, uint8_t **ret_body) {
     uint64_t need = 8 + ring_padded(size);
-    uint64_t offset = writer->write & writer->mask;
-    if (unlikely(writer->write >= writer->look || offset + need > writer->size ||
-                 writer->write + need + spare + 8 > writer->limit))
+    if (unlikely(writer->write + need + spare + 8 > writer->stop))
         return ring_claim_slow(writer, size, spare, ret_body);
     writer->start = writer->write;
-    *ret_body = writer->data + offset + 8;
+    *ret_body = writer->expected + 8;
     return 0;
 }
 
@@ -176,18 +177,18 @@ static inline void ring_publish(struct ring_writer *writer) {
 /* One message at once, where nothing is in the way; false: nothing happened, ask ring_claim. Not while a batch is pending or
  * a loan out. */
 static inline bool ring_put(struct ring_writer *writer, const void *data, uint64_t size) {
-    uint64_t write = writer->write, mask = writer->mask, next = write + 8 + ring_padded(size);
-    uint8_t *ring = writer->data;
-    if (unlikely(write >= writer->look || (write & mask) + (next - write) > writer->size || next + 8 > writer->limit))
+    uint64_t next = writer->write + 8 + ring_padded(size);
+    if (unlikely(next + 8 > writer->stop))
         return false;
     uint64_t *header = (uint64_t *)(void *)writer->expected;
-    uint8_t *next_header = ring + (next & mask);
+    uint8_t *next_header = writer->data + (next & writer->mask);
     store_relaxed((uint64_t *)(void *)next_header, 0); /* [zero] first: it may be slow, and a polling reader would take the other line back */
     ring_copy(header + 1, data, size); /* [body] */
     count_add(&writer->messages, 1);
     writer->write = next;
     store_relaxed(&writer->expected, next_header);
     store_release(header, (uint64_t)SHM_DATA << SHM_KIND_SHIFT | size); /* [publish]; pairs with ring_next, ring_get */
+    prefetch_for_write(next_header + RING_AHEAD); /* beyond the ring's end it does nothing */
     return true;
 }
 
@@ -300,7 +301,7 @@ static inline bool ring_step_back(struct ring_reader *reader) {
     if (reader->taken - reader->streak < 8)
         return false;
     reader->streak = reader->taken;
-    for (int i = 0; i < 64; i++)
+    for (int i = 0; i < RING_STEP; i++)
         cpu_pause();
     return true;
 }

@@ -486,13 +486,13 @@ static void test_two_processes(void **state) {
     (void)state;
     int writer_fd = -1, reader_fd = -1, ready[2];
     struct memory writer_memory, reader_memory;
-    assert_int_equal(segment_create(16384, 0, 1, &reader_memory, &reader_fd), 0);
+    assert_int_equal(segment_create(&(struct segment_plan){ .ring_size = 16384, .barrier = true }, &reader_memory, &reader_fd), 0);
     assert_int_equal(sys_pipe2(ready, O_CLOEXEC), 0);
     pid_t child = fork_child();
     if (child == 0) {
         struct segment_view view;
         struct ring_writer writer;
-        if (segment_create(16384, 0, 1, &writer_memory, &writer_fd) < 0 || segment_adopt(reader_fd, &view) < 0)
+        if (segment_create(&(struct segment_plan){ .ring_size = 16384, .barrier = true }, &writer_memory, &writer_fd) < 0 || segment_adopt(reader_fd, &view) < 0)
             _exit(1);
         ring_writer_init(&writer, segment_ring(&writer_memory), 16384, false);
         writer.peer = segment_of(&view.memory);

@@ -216,18 +216,19 @@ int memory_seal(int fd, uint64_t size) {
     return add_seals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
 }
 
-int segment_create(uint64_t ring_size, uint64_t pool_quota, int with_barrier, struct memory *ret_memory, int *ret_fd) {
+int segment_create(const struct segment_plan *plan, struct memory *ret_memory, int *ret_fd) {
     struct memory fresh;
-    int r = memory_create("hawser", SHM_RING_OFFSET + ring_size, &fresh, ret_fd);
+    int r = memory_create("hawser", SHM_RING_OFFSET + plan->ring_size, &fresh, ret_fd);
     if (r < 0)
         return r;
     struct shm_segment *segment = segment_of(&fresh);
     segment->magic = SHM_MAGIC;
     segment->version = SHM_VERSION;
     segment->size = fresh.size;
-    segment->ring_size = ring_size;
-    segment->pool_quota = pool_quota;
-    segment->barrier = with_barrier ? barrier_prepare() : 0;
+    segment->ring_size = plan->ring_size;
+    segment->ring_quota = plan->ring_quota;
+    segment->pool_quota = plan->pool_quota;
+    segment->barrier = plan->barrier ? barrier_prepare() : 0;
     segment->release_entries = SHM_SLOTS;
     *ret_memory = fresh;
     return 0;
@@ -247,6 +248,7 @@ static int check_segment(const struct shm_segment *segment, size_t mapped, struc
     if (load_relaxed(&segment->release_entries) != SHM_SLOTS)
         return error_set(-EPROTO, "the peer's release ring has an impossible size");
     view->ring_size = ring;
+    view->ring_quota = load_relaxed(&segment->ring_quota);
     view->pool_quota = load_relaxed(&segment->pool_quota);
     view->barrier = load_relaxed(&segment->barrier);
     return 0;

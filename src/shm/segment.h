@@ -7,6 +7,8 @@
 
 #include "shm/format.h"
 
+#include <stdbool.h>
+
 /* What a memfd has to have before its reader maps it: the writer can then neither truncate under the reader (SIGBUS)
  * nor hand the right to write to anybody, nor change its mind. */
 #define MEMORY_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
@@ -33,14 +35,19 @@ int memory_message(uint64_t size, const void *data, int *ret_fd);
 int memory_map_writable(int fd, uint64_t size, struct memory *ret_memory);
 int memory_seal(int fd, uint64_t size); /* cuts it to size first; no writable map may be left */
 
-/* Makes a segment with a ring of ring_size bytes. with_barrier 0: both ends use fences. */
-int segment_create(uint64_t ring_size, uint64_t pool_quota, int with_barrier, struct memory *ret_memory, int *ret_fd);
+/* What a segment's owner says of itself. */
+struct segment_plan {
+    uint64_t ring_size;
+    uint64_t ring_quota, pool_quota; /* most that it maps of the other end's larger ring and pool */
+    bool barrier;                    /* no: both ends use fences */
+};
+int segment_create(const struct segment_plan *plan, struct memory *ret_memory, int *ret_fd);
 
 /* Maps the peer's segment and checks its header; the sizes that were checked are returned, never read again. */
 struct segment_view {
     struct memory memory;
     uint64_t ring_size;
-    uint64_t pool_quota;
+    uint64_t ring_quota, pool_quota;
     uint32_t barrier;
 };
 int segment_adopt(int fd, struct segment_view *ret_view);

@@ -20,11 +20,12 @@ static void test_create_and_adopt(void **state) {
     struct memory own;
     struct segment_view view;
     int fd = -1;
-    assert_int_equal(segment_create(65536, 1 << 20, 1, &own, &fd), 0);
+    assert_int_equal(segment_create(&(struct segment_plan){ .ring_size = 65536, .ring_quota = 1 << 21, .pool_quota = 1 << 20, .barrier = true }, &own, &fd), 0);
     assert_int_equal(own.size, 4096 + 65536);
     assert_int_equal(segment_adopt(fd, &view), 0);
     assert_int_equal(view.ring_size, 65536);
     assert_int_equal(view.pool_quota, 1 << 20);
+    assert_int_equal(view.ring_quota, 1 << 21);
     segment_ring(&own)[77] = 5;
     assert_int_equal(segment_ring(&view.memory)[77], 5);
     /* what the peer got cannot be written, mapped to write, or cut */
@@ -84,7 +85,7 @@ static void test_lying_header(void **state) {
     for (int field = 0; field < 6; field++) {
         struct memory own;
         int fd = -1;
-        assert_int_equal(segment_create(4096, 0, 1, &own, &fd), 0);
+        assert_int_equal(segment_create(&(struct segment_plan){ .ring_size = 4096, .barrier = true }, &own, &fd), 0);
         struct shm_segment *segment = segment_of(&own);
         switch (field) {
         case 0: segment->magic++; break;

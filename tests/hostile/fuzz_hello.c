@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void prepare(int *fds) {
     struct memory memory;
     guard_maps();
-    CHECK(segment_create(SHM_RING_MIN, 1 << 20, 1, &memory, &fds[0]) == 0);
+    CHECK(segment_create(&(struct segment_plan){ .ring_size = SHM_RING_MIN, .pool_quota = 1 << 20, .barrier = true }, &memory, &fds[0]) == 0);
     memory_unmap(&memory);
     fds[1] = sys_memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     fds[2] = sys_eventfd(0, EFD_CLOEXEC);

@@ -39,7 +39,7 @@ struct greeting {
 static int segment_good(void) {
     struct memory memory;
     int fd = -1;
-    CHECK(segment_create(SHM_RING_MIN, 1 << 20, 1, &memory, &fd) == 0);
+    CHECK(segment_create(&(struct segment_plan){ .ring_size = SHM_RING_MIN, .pool_quota = 1 << 20, .barrier = true }, &memory, &fd) == 0);
     memory_unmap(&memory);
     return fd;
 }

@@ -99,7 +99,8 @@ static int receive_larger(struct shm_link *shm, const struct ring_record *record
     load_words(&larger, record->body, sizeof larger);
     if (receiver->larger.size > 0)
         return receiver_fault(shm, "a second larger ring");
-    if (larger.size <= receiver->ring.size || larger.size > SHM_RING_MAX || (larger.size & (larger.size - 1)) != 0)
+    if (larger.size <= receiver->ring.size || larger.size > shm_ring_quota(&shm->link.options) ||
+        (larger.size & (larger.size - 1)) != 0 || larger.zero != 0)
         return receiver_fault(shm, "a larger ring of impossible size");
     cleanup_fd fd = -1;
     int r = carrier_peek(shm, &fd, 1);

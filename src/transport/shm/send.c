@@ -29,6 +29,13 @@ static void sender_saw(struct shm_sender *sender, struct shm_seen seen) {
     sender->seen_by = sys_thread_mark();
 }
 
+static void sender_quicken(struct shm_link *shm) {
+    struct shm_sender *sender = &shm->sender;
+    uint64_t most = load_relaxed(&shm->link.max_message);
+    most = most < sender->inline_max ? most : sender->inline_max;
+    sender->quick_below = sender->peer && sender->n_loans == 0 ? most + 1 : 0;
+}
+
 /* Another thread may wait for the room that the loan had. */
 static void loan_drop(struct shm_link *shm, struct shm_loan *loan) {
     shm->sender.seen_by = NULL;
@@ -42,6 +49,7 @@ static void loan_drop(struct shm_link *shm, struct shm_loan *loan) {
     }
     *loan = (struct shm_loan){ 0 };
     shm->sender.n_loans--;
+    sender_quicken(shm);
 }
 
 void sender_deinit(struct shm_link *shm, bool owner) {
@@ -70,6 +78,7 @@ bool sender_meet(struct shm_link *shm) {
     sender->peer = segment_of(&shm->view.memory);
     sender->ring.peer = sender->peer;
     sender->light = shm->light;
+    sender_quicken(shm);
     return true;
 }
 
@@ -125,6 +134,14 @@ static int larger_announce(struct shm_link *shm, int fd, uint64_t size) {
     return 0;
 }
 
+/* What both ends have a mind for. */
+static uint64_t larger_size(const struct shm_link *shm) {
+    uint64_t size = shm->link.options.ring;
+    while (size > shm->view.ring_quota)
+        size /= 2;
+    return size;
+}
+
 /* True: there is more room now. Whatever fails here is no error: the first ring does. */
 static bool ring_extend(struct shm_link *shm) {
     struct shm_sender *sender = &shm->sender;
@@ -133,8 +150,8 @@ static bool ring_extend(struct shm_link *shm) {
     ring_publish(&sender->ring);
     cleanup_fd fd = -1;
     struct memory larger = { 0 };
-    uint64_t size = shm->link.options.ring;
-    int r = memory_create("hawser-ring", size, &larger, &fd);
+    uint64_t size = larger_size(shm);
+    int r = size > sender->ring.size ? memory_create("hawser-ring", size, &larger, &fd) : -ENOBUFS;
     if (r == 0)
         r = larger_announce(shm, fd, size);
     if (r < 0) {
@@ -358,6 +375,7 @@ int shm_send(struct link *link, const hawser_message *messages, size_t n, const 
     int r = sender_check(shm);
     if (unlikely(r < 0))
         return r;
+    uint64_t published = ring->write;
     size_t sent = 0;
     for (; sent < n; sent++) {
         r = send_one(shm, &messages[sent], fds);
@@ -365,15 +383,14 @@ int shm_send(struct link *link, const hawser_message *messages, size_t n, const 
             r = send_again(shm, &messages[0], fds);
         if (unlikely(r < 0))
             break;
-        if (ring->write - shm->sender.published >= BATCH) {
+        if (ring->write - published >= BATCH) {
             ring_publish(ring);
-            shm->sender.published = ring->write;
+            published = ring->write;
         }
     }
     if (unlikely(sent == 0))
         return r;
     ring_publish(ring);
-    shm->sender.published = ring->write;
     wake_receiver(shm);
     *ret_sent = sent;
     return 0;
@@ -382,13 +399,11 @@ int shm_send(struct link *link, const hawser_message *messages, size_t n, const 
 int shm_put(struct link *link, const void *data, size_t size) {
     struct shm_link *shm = shm_of(link);
     struct shm_sender *sender = &shm->sender;
-    const struct shm_segment *peer = sender->peer;
-    if (unlikely(size > sender->inline_max || !peer || sender->n_loans > 0 || load_relaxed(&link->broken) ||
-                 load_relaxed(&peer->state) >= SHM_CLOSED || load_relaxed(&link->peer.gone) ||
+    if (unlikely(size >= sender->quick_below || load_relaxed(&link->broken) ||
+                 load_relaxed(&link->peer.gone) || load_relaxed(&sender->peer->state) >= SHM_CLOSED ||
                  !ring_put(&sender->ring, data, size)))
         return 1;
-    sender->published = sender->ring.write;
-    wake_receiver(shm);
+    wake_met_receiver(shm);
     return 0;
 }
 
@@ -487,6 +502,7 @@ int shm_loan(struct link *link, size_t size, void **ret_data) {
     }
     *loan = fresh;
     sender->n_loans++;
+    sender_quicken(shm);
     *ret_data = loan->data;
     return 0;
 }
@@ -516,6 +532,7 @@ static int commit_pool(struct shm_link *shm, struct shm_loan *loan, uint64_t siz
     put_descriptor(shm, body, SHM_POOL, &descriptor);
     *loan = (struct shm_loan){ 0 };
     shm->sender.n_loans--;
+    sender_quicken(shm);
     return 0;
 }
 
@@ -536,7 +553,6 @@ int shm_commit(struct link *link, void *data, size_t size) {
     if (r < 0)
         return r;
     ring_publish(&shm->sender.ring);
-    shm->sender.published = shm->sender.ring.write;
     wake_receiver(shm);
     return 0;
 }

@@ -50,8 +50,10 @@ static int shm_prepare(struct link *link) {
     struct shm_link *shm = shm_of(link);
     const struct options *options = &link->options;
     uint64_t quota = options->pool > QUOTA_LEAST ? options->pool : QUOTA_LEAST;
+    struct segment_plan plan = { .ring_size = shm_first_ring(options), .ring_quota = shm_ring_quota(options), .pool_quota = quota,
+                                 .barrier = !options->fence };
     memory_unmap(&shm->own);
-    int r = segment_create(shm_first_ring(options), quota, !options->fence, &shm->own, &shm->own_fd);
+    int r = segment_create(&plan, &shm->own, &shm->own_fd);
     if (r == 0)
         sender_init(shm);
     return r;

@@ -40,7 +40,7 @@ struct shm_sender {
     struct ring_writer ring;
     const struct shm_segment *peer; /* NULL until this half has seen `met` */
     uint64_t inline_max;
-    uint64_t published; /* ring position up to which a batch was published */
+    uint64_t quick_below; /* smaller messages may take the short way: none before the peer is met, nor with loans out */
     uint32_t rung;      /* the peer's receiver_asleep when it was last rung */
     struct memory larger; /* the larger ring, once there is one */
     bool light;         /* publishing needs no fence: the peer issues a barrier before it sleeps */
@@ -100,6 +100,9 @@ static inline struct shm_link *shm_of(struct link *link) { return (struct shm_li
 static inline uint64_t shm_first_ring(const struct options *options) {
     return options->watch && options->ring > SHM_FIRST_RING ? SHM_FIRST_RING : options->ring;
 }
+
+/* Nor does it take a larger ring of the peer's: mapping that takes some. */
+static inline uint64_t shm_ring_quota(const struct options *options) { return options->watch ? options->ring : 0; }
 
 static inline struct shm_segment *shm_own(const struct shm_link *shm) { return segment_of(&shm->own); }
 
@@ -164,14 +167,10 @@ static inline void shm_glance_again(struct shm_link *shm, struct shm_glance *gla
         peer_glance(&shm->link, &glance->looked_ns);
 }
 
-/* [S] [look] after publishing: a doorbell, once for each time the peer's receiver fell asleep. */
-static inline void wake_receiver(struct shm_link *shm) {
+/* [S] [look] after publishing: a doorbell, once for each time the peer's receiver fell asleep. The peer was met. */
+static inline void wake_met_receiver(struct shm_link *shm) {
     struct shm_sender *sender = &shm->sender;
-    if (unlikely(!sender->peer)) {
-        wake_unmet(shm);
-        return;
-    }
-    if (sender->light)
+    if (likely(sender->light))
         fence_compiler(); /* pairs with barrier_heavy: shm_arm, or shm_settle, has the peer issue it */
     else
         fence_seq_cst(); /* pairs with fall_asleep */
@@ -180,6 +179,14 @@ static inline void wake_receiver(struct shm_link *shm) {
         return;
     sender->rung = asleep;
     wake_ring(shm);
+}
+
+/* The same, met or not. */
+static inline void wake_receiver(struct shm_link *shm) {
+    if (likely(shm->sender.peer != NULL))
+        wake_met_receiver(shm);
+    else
+        wake_unmet(shm);
 }
 
 /* [R] [look] after publishing cursors or releases. */

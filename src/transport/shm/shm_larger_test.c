@@ -43,6 +43,18 @@ static void drain(hawser_channel *channel, unsigned from, unsigned to) {
     assert_int_equal(hawser_recv(channel, buffer, sizeof buffer, HAWSER_NOW, &size), -EAGAIN);
 }
 
+struct accepting {
+    hawser_listener *listener;
+    hawser_channel **ret_channel;
+};
+
+static void *accept_one(void *argument) {
+    struct accepting *accepting = argument;
+    if (hawser_accept(accepting->listener, 30 * SECOND, accepting->ret_channel) < 0)
+        *accepting->ret_channel = NULL;
+    return NULL;
+}
+
 static uint64_t ring_of(hawser_channel *channel) { return shm_of(channel->link)->sender.ring.size; }
 
 /* From every place in the first ring, by messages of `step` bytes sent before. */
@@ -173,6 +185,34 @@ static void test_cannot_take_it(void **state) {
     ends_close(&ends);
 }
 
+/* Two ends that want different things: the smaller is had. */
+static void test_differ(void **state) {
+    (void)state;
+    static const struct {
+        const char *other;
+        uint64_t size;
+    } cases[] = { { "ring=128K", 128 << 10 }, { "ring=1M", 256 << 10 }, { "ring=4K", SHM_FIRST_RING }, { "watch=no", SHM_FIRST_RING } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char address[64];
+        struct ends ends = { NULL, NULL };
+        hawser_listener *listener = NULL;
+        snprintf(address, sizeof address, "shm://larger-%d?%s", (int)getpid(), cases[i].other);
+        ok(hawser_listen(address, NULL, &listener));
+        snprintf(address, sizeof address, "shm://larger-%d?ring=256K", (int)getpid());
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, accept_one, &(struct accepting){ listener, &ends.b }), 0);
+        ok(hawser_connect(address, NULL, 30 * SECOND, &ends.a));
+        pthread_join(thread, NULL);
+        assert_non_null(ends.b);
+        meet(&ends);
+        unsigned n = fill(ends.a, 0);
+        assert_int_equal(ring_of(ends.a), cases[i].size);
+        drain(ends.b, 0, n);
+        ends_close(&ends);
+        hawser_listener_close(listener);
+    }
+}
+
 /* A channel that makes no system call of its own has its ring from the first. */
 static void test_unwatched(void **state) {
     (void)state;
@@ -188,6 +228,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_moves),          cmocka_unit_test(test_holds_and_loans), cmocka_unit_test(test_batch),
         cmocka_unit_test(test_cannot_have_it), cmocka_unit_test(test_cannot_take_it),  cmocka_unit_test(test_unwatched),
+        cmocka_unit_test(test_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

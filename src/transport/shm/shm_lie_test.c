@@ -5,6 +5,8 @@
 
 #include "transport/shm/shm_test.h"
 
+#define GROWING "shm://?ring=256K"
+
 static void expect_receiver_breaks(struct ends *ends, const char *part) {
     static char buffer[300000];
     size_t size;
@@ -19,7 +21,7 @@ static void expect_receiver_breaks(struct ends *ends, const char *part) {
 
 static void lie(uint32_t kind, const void *body, size_t size, const char *part) {
     struct shm_link *liar;
-    struct ends ends = met_pair(&liar);
+    struct ends ends = met_pair_of(kind == SHM_RING ? GROWING : SMALL, &liar);
     struct ring_writer *ring = &liar->sender.ring;
     memcpy(ring->data + (ring->write & ring->mask) + 8, body, size);
     store_release(ring_word(ring->data, ring->write & ring->mask), (uint64_t)kind << SHM_KIND_SHIFT | size);
@@ -44,7 +46,9 @@ static void test_lying_sender(void **state) {
     struct shm_chunk chunk = { .size = 4096 };
     lie(SHM_CHUNK, &chunk, sizeof chunk, "did not come");
     lie(SHM_CHUNK, &chunk, 8, "impossible size");
-    struct shm_larger larger = { .size = 8192 }, same = { .size = 4096 }, odd = { .size = 8200 }, huge = { .size = UINT64_C(1) << 31 };
+    struct shm_larger larger = { .size = 131072 }, same = { .size = 65536 }, odd = { .size = 131080 }, huge = { .size = 524288 };
+    struct shm_larger more = { .size = 131072, .zero = 1 };
+    lie(SHM_RING, &more, sizeof more, "impossible size");
     lie(SHM_RING, &larger, sizeof larger, "did not come");
     lie(SHM_RING, &larger, 8, "impossible size");
     lie(SHM_RING, &same, sizeof same, "impossible size");
@@ -55,7 +59,7 @@ static void test_lying_sender(void **state) {
 /* Memory that is not what its record says: unsealed, too small, out of turn, over the quota. */
 static void lie_with_memory(uint32_t kind, const void *body, size_t size, int seals, const char *part) {
     struct shm_link *liar;
-    struct ends ends = met_pair(&liar);
+    struct ends ends = met_pair_of(kind == SHM_RING ? GROWING : SMALL, &liar);
     static const char zeroes[4096];
     int fd = sys_memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(sys_write(fd, zeroes, 4096), 4096);
@@ -77,7 +81,7 @@ static void test_lying_memory(void **state) {
     lie_with_memory(SHM_CHUNK, &larger, sizeof larger, MEMORY_SEALS, "at least");
     lie_with_memory(SHM_CHUNK, &late, sizeof late, MEMORY_SEALS, "out of turn");
     lie_with_memory(SHM_CHUNK, &huge, sizeof huge, MEMORY_SEALS, "quota");
-    struct shm_larger ring = { .size = 8192 };
+    struct shm_larger ring = { .size = 131072 };
     lie_with_memory(SHM_RING, &ring, sizeof ring, MEMORY_SEALS, "at least");
     lie_with_memory(SHM_OWN, &own, sizeof own, MEMORY_SEALS, "seals");
     lie_with_memory(SHM_OWN, &more, sizeof more, MEMORY_SEALS | F_SEAL_WRITE, "at least");

@@ -71,8 +71,8 @@ static inline unsigned open_descriptors(void) {
 }
 
 /* Each end has heard the other's hello. ret_link: a's. */
-static inline struct ends met_pair(struct shm_link **ret_link) {
-    struct ends ends = pair_of(SMALL);
+static inline struct ends met_pair_of(const char *address, struct shm_link **ret_link) {
+    struct ends ends = pair_of(address);
     char byte;
     size_t size;
     ok(hawser_send(ends.a, "x", 1, HAWSER_NOW));
@@ -82,3 +82,5 @@ static inline struct ends met_pair(struct shm_link **ret_link) {
     *ret_link = shm_of(ends.a->link);
     return ends;
 }
+
+static inline struct ends met_pair(struct shm_link **ret_link) { return met_pair_of(SMALL, ret_link); }

@@ -111,7 +111,7 @@ static void fall_asleep(struct shm_link *shm, enum shm_sleeper sleeper) {
     uint32_t *word = asleep_word(shm, sleeper);
     count_add(&shm->sleepers[sleeper], 1);
     store_relaxed(word, (load_relaxed(word) + 1) | 1); /* [arm] */
-    fence_seq_cst(); /* pairs with wake_receiver, wake_sender, wake_unmet and shm_tell */
+    fence_seq_cst(); /* pairs with wake_met_receiver, wake_sender, wake_unmet and shm_tell */
 }
 
 static bool wants_barrier(struct shm_link *shm) {
