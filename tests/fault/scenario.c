@@ -219,6 +219,18 @@ static void part_sync(struct scene *scene, struct flow *flow) {
     judge_flow(scene, flow, "flush", hawser_flush(flow->from, 20 * MS));
 }
 
+/* Among so many items a channel stays armed after the poll. */
+static void part_crowd(struct scene *scene, struct flow *flow) {
+    hawser_poll_item items[20] = { [7] = { .channel = flow->to, .events = HAWSER_IN } };
+    judge_flow(scene, flow, "poll", hawser_poll(items, 20, MS));
+    say(scene, flow, 30);
+    judge_flow(scene, flow, "poll", hawser_poll(items, 20, 20 * MS));
+    hear(scene, flow, MS);
+    items[3] = (hawser_poll_item){ .channel = flow->from, .events = HAWSER_OUT };
+    judge_flow(scene, flow, "poll", hawser_poll(items, 20, MS));
+    hear_all(scene, flow);
+}
+
 static void part_waiting(struct scene *scene, struct flow *flow) {
     int fd;
     hawser_poll_item items[2] = { { .channel = flow->to, .events = HAWSER_IN }, { .channel = flow->from, .events = HAWSER_OUT } };
@@ -285,6 +297,7 @@ static void play(struct scene *scene) {
     part_loans(scene, &scene->there);
     part_sync(scene, &scene->there);
     part_waiting(scene, &scene->there);
+    part_crowd(scene, &scene->there);
     part_descriptors(scene, &scene->there);
     part_report(scene, &scene->there);
     part_end(scene, &scene->there);
