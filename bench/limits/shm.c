@@ -12,6 +12,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; musl lacks it */
+#endif
+
 #define RING_LEAST ((uint64_t)1 << 20)
 #define EARLY 8192u /* bytes after which a writer whose reader has caught up starts over at the ring's beginning */
 #define STREAK 8    /* messages after which a reader that only receives steps back from an empty ring ... */
