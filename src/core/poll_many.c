@@ -202,6 +202,7 @@ static bool begin_arm(const struct many *many, struct hawser_channel *channel, i
         return false;
     half_lock(channel, &channel->receiving);
     channel->armed = channel->sticky = true;
+    store_relaxed(&channel->receiving.quick, 0);
     channel->armed_by = sys_thread_mark();
     channel->sticky_slot = slot;
     channel->sticky_news = load_seq_cst(&channel->link->news); /* the slot is there: later news ring; pairs with link_news */
