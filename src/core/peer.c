@@ -162,6 +162,7 @@ static enum drained drain_one(struct link *link) {
     return met || load_relaxed(&link->broken) ? drain_note(link) : drain_hello(link);
 }
 
+/* [gone] */
 static void set_gone(struct link *link) {
     if (exchange_seq_cst(&link->peer.gone, 1) == 0) /* pairs with each load of gone: what came before it was read */
         link_news(link);

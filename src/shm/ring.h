@@ -228,7 +228,7 @@ static inline void ring_consume(struct ring_reader *reader, const struct ring_re
         reader->freed = record->end;
 }
 
-/* Takes the record but keeps its bytes until ring_release() with *ret_ticket. -ENOMEM; -EPROTO. */
+/* [hold] Takes the record but keeps its bytes until ring_release() with *ret_ticket. -ENOMEM; -EPROTO. */
 static inline int ring_hold(struct ring_reader *reader, const struct ring_record *record, uint64_t *ret_ticket) {
     struct ring_held *held = &reader->held;
     if (unlikely(held->next - held->first >= held->capacity)) {
@@ -243,7 +243,7 @@ static inline int ring_hold(struct ring_reader *reader, const struct ring_record
     return 0;
 }
 
-/* -EINVAL: no such ticket is out. */
+/* [release] -EINVAL: no such ticket is out. */
 static inline int ring_release(struct ring_reader *reader, uint64_t ticket) {
     struct ring_held *held = &reader->held;
     if (ticket - held->first >= held->next - held->first)

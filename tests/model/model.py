@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Checks the Promela models beside this file with spin, exhaustively; and each with one step broken, which must be found.
+"""Checks the Promela models beside this file with spin, exhaustively; each with one step broken, which must be found; and that the
+names of their steps stand in the code, and the code's in them.
 
 model.py SPIN COMPILER... With HAWSER_TEST_LONG, larger models."""
 
@@ -12,46 +13,107 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
+ENDS = {"ONE_WAY": 1, "ENDS": 1}
 # (model, what is defined)
 QUICK = [
     ("ring", {"MESSAGES": 4}),
+    ("ring", {"MESSAGES": 3, "HOLD": 1}),
+    ("ring", {"MESSAGES": 3, "GROW": 1}),
+    ("ring", {"MESSAGES": 2, "GROW": 1, "HOLD": 1}),
     ("wake", {"MESSAGES": 1, "BACK": 1}),
     ("wake", {"MESSAGES": 1, "BACK": 1, "LIGHT": 0}),
-    ("wake", {"MESSAGES": 3, "BACK": 0}),
+    ("wake", {"MESSAGES": 2, "BACK": 0}),
+    ("wake", {"MESSAGES": 2, "ASK": 1, "LIGHT": 0, **ENDS}),
+    ("wake", {"MESSAGES": 2, "TAKES": 1, "ASK": 1, **ENDS}),
+    ("wake", {"MESSAGES": 1, "ASK": 1, "DIE": 1, **ENDS}),
     ("poll", {"MESSAGES": 1}),
 ]
 LONG = QUICK + [
     ("ring", {"MESSAGES": 5}),
+    ("ring", {"MESSAGES": 4, "HOLD": 1}),
+    ("ring", {"MESSAGES": 4, "GROW": 1}),
+    ("ring", {"MESSAGES": 4, "GROW": 1, "HOLD": 1}),
+    ("wake", {"MESSAGES": 3, "BACK": 0}),
     ("wake", {"MESSAGES": 2, "BACK": 1}),
     ("wake", {"MESSAGES": 2, "BACK": 1, "LIGHT": 0}),
     ("wake", {"MESSAGES": 4, "BACK": 0, "ROOM": 2}),
+    ("wake", {"MESSAGES": 2, "ASK": 1, **ENDS}),
+    ("wake", {"MESSAGES": 2, "ASK": 1, "DIE": 1, **ENDS}),
+    ("wake", {"MESSAGES": 1, "BACK": 0, "ENDS": 1}),
+    ("wake", {"MESSAGES": 1, "BACK": 0, "ENDS": 1, "LIGHT": 0, "ASK": 1}),
     ("poll", {"MESSAGES": 1, "LIGHT": 0}),
     ("poll", {"MESSAGES": 1, "READS": 2}),
     ("poll", {"MESSAGES": 2, "READS": 0}),
 ]
-# With which of those each broken step is found.
-BROKEN = {"ring": (5, {"MESSAGES": 4}), "wake": (5, {"MESSAGES": 2, "BACK": 1}), "poll": (5, {"MESSAGES": 1})}
-BROKEN_TITLES = {
-    "ring": ["no room is kept for the next word", "the next word is not zeroed", "the word is published without release",
-             "a skip leads to nothing", "a message is freed before it is copied"],
-    "wake": ["there is no barrier", "the sender looks before it publishes", "the sleeper does not look again",
-             "sleeps are not counted", "the other thread is not told"],
-    "poll": ["there is no barrier", "the poll does not look again", "a member that woke is not stale", "nobody rings the bell",
-             "the bell is heard, and nobody looked for"],
+# What breaks each step, in the order of MUTATE, and with what defined it is found.
+BROKEN = {
+    "ring": [
+        ("no room is kept for the next word", {"MESSAGES": 4}),
+        ("the next word is not zeroed", {"MESSAGES": 4}),
+        ("the word is published without release", {"MESSAGES": 4}),
+        ("a skip leads to nothing", {"MESSAGES": 4}),
+        ("a message is freed before it is copied", {"MESSAGES": 4}),
+        ("a message is freed while an older one is held", {"MESSAGES": 4, "HOLD": 1}),
+        ("what is consumed while others are held is freed at once", {"MESSAGES": 4, "HOLD": 1}),
+        ("a larger ring is announced before its memory is sent", {"MESSAGES": 3, "GROW": 1}),
+    ],
+    "wake": [
+        ("there is no barrier", {"MESSAGES": 2, "BACK": 1}),
+        ("the sender looks before it publishes", {"MESSAGES": 2, "BACK": 1}),
+        ("the sleeper does not look again", {"MESSAGES": 2, "BACK": 1}),
+        ("sleeps are not counted", {"MESSAGES": 2, "BACK": 1}),
+        ("the other thread is not told", {"MESSAGES": 2, "BACK": 1}),
+        ("who closes does not ring", {"MESSAGES": 2, **ENDS}),
+        ("who closes has no fence", {"MESSAGES": 2, "LIGHT": 0, **ENDS}),
+        ("the end is told without another look", {"MESSAGES": 2, **ENDS}),
+        ("who waits for what is taken is not rung", {"MESSAGES": 2, "ASK": 1, **ENDS}),
+        ("nobody looks for the dead", {"MESSAGES": 1, "ASK": 1, "DIE": 1, **ENDS}),
+    ],
+    "poll": [
+        ("there is no barrier", {"MESSAGES": 1}),
+        ("the poll does not look again", {"MESSAGES": 1}),
+        ("a member that woke is not stale", {"MESSAGES": 1}),
+        ("nobody rings the bell", {"MESSAGES": 1}),
+        ("the bell is heard, and nobody looked for", {"MESSAGES": 1}),
+    ],
+}
+# Where the steps of each model stand. It may name those of the others' code, too.
+CODE = {
+    "ring": ["shm/ring.h", "shm/ring.c"],
+    "wake": ["transport/shm/wake.c", "transport/shm/shm.h", "transport/shm/shm.c", "core/waiting.c", "core/peer.c"],
+    "poll": ["core/poll_many.c"],
 }
 
 
-def verify(spin, compiler, model, defines):
+def steps(paths):
+    """The names in brackets in the comments of these files."""
+    found = set()
+    for path in paths:
+        with open(path, encoding="utf-8") as source:
+            for comment in re.findall(r"/\*.*?\*/", source.read(), re.S):
+                found |= set(re.findall(r"\[([a-z]+)\]", comment))
+    return found
+
+
+def check_steps(model):
+    """What the model or its code names and the other does not."""
+    code = {name: steps(f"{HERE}/../../src/{path}" for path in paths) for name, paths in CODE.items()}
+    here = steps([f"{HERE}/{model}.pml"])
+    return [f"the code has no step {step}" for step in sorted(here - set().union(*code.values()))] + \
+           [f"the model has no step {step}" for step in sorted(code[model] - here)]
+
+
+def verify(spin, compiler, model, defines, options=()):
     """(errors, states, what pan said)."""
     with tempfile.TemporaryDirectory() as directory:
         arguments = [f"-D{name}={value}" for name, value in defines.items()]
         made = subprocess.run([spin, "-a"] + arguments + [f"{HERE}/{model}.pml"], cwd=directory, capture_output=True, text=True)
         if made.returncode == 0:
-            made = subprocess.run(compiler + ["-O1", "-w", "-DSAFETY", "-DCOLLAPSE", "-o", "pan", "pan.c"], cwd=directory,
+            made = subprocess.run(compiler + ["-O1", "-w", "-DSAFETY", "-DCOLLAPSE", *options, "-o", "pan", "pan.c"], cwd=directory,
                                   capture_output=True, text=True)
         if made.returncode != 0:
             return -1, 0, made.stdout + made.stderr
-        said = subprocess.run(["./pan", "-m1000000"], cwd=directory, capture_output=True, text=True).stdout
+        said = subprocess.run(["./pan", "-m3000000"], cwd=directory, capture_output=True, text=True).stdout
         errors, states = re.search(r"errors: (\d+)", said), re.search(r"(\d+) states, stored", said)
         if not errors or not states or "max search depth too small" in said or "out of memory" in said:
             return -1, 0, said
@@ -76,10 +138,12 @@ def main():
     for model, defines in LONG if os.environ.get("HAWSER_TEST_LONG") else QUICK:
         errors, states, said = verify(spin, compiler, model, defines)
         report(errors == 0 and states > 1000, f"{title(model, defines)}: {states} states", said)
-    for model, (count, defines) in BROKEN.items():
-        for step in range(1, count + 1):
-            errors, _, said = verify(spin, compiler, model, dict(defines, MUTATE=step))
-            report(errors > 0, f"{model} is found broken when {BROKEN_TITLES[model][step - 1]}", said)
+    for model, broken in BROKEN.items():
+        missing = check_steps(model)
+        report(not missing, f"{model} and the code name the same steps", "\n".join(missing))
+        for number, (name, defines) in enumerate(broken, 1):
+            errors, _, said = verify(spin, compiler, model, dict(defines, MUTATE=number), ["-DREVERSE"])  # found sooner
+            report(errors > 0, f"{model} is found broken when {name}", said)
     sys.exit(1 if failed else 0)
 
 

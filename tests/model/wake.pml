@@ -5,14 +5,18 @@
  *
  * Two ends, each with one thread that sends and one that receives, on both directions of one link with room for ROOM messages.
  * Threads of one end sleep on the same socket, and pass news on by each other's waker. Direction D goes from end D to end 1-D; its
- * sender is thread D, its receiver thread 2+D.
+ * sender is thread D, its receiver thread 2+D. ONE_WAY: only direction 0. A sender that has sent all may wait until all was taken
+ * (ASK). With ENDS it then shuts down; a receiver knows no number: it ends when it finds nothing, and that its peer will send no
+ * more; that of direction 0 takes TAKES messages at most; and an end whose threads are done closes. With DIE end 1 may be killed
+ * before any step.
  *
- * Memory: what a thread publishes (messages sent, messages freed) is pending until it is committed, while its later loads go on:
- * the one reordering that all processors do. LIGHT: only the barrier of who falls asleep commits it (membarrier); else
- * the publisher has a fence of its own.
+ * Memory: what a thread publishes (messages sent, messages freed, its end's state) is pending until it is committed, while its
+ * later loads go on: the one reordering that all processors do. LIGHT: only the barrier of who falls asleep commits it
+ * (membarrier); else the publisher has a fence of its own. The kernel shows a death after all that the dead one stored.
  *
- * Checked in every interleaving: nobody sleeps for ever (no invalid end state), so no wake-up is lost.
- * MUTATE=1..5 breaks one step each; the check must then fail (model.py). */
+ * Checked in every interleaving: nobody sleeps for ever (no invalid end state), so no wake-up is lost, be it by a message, by room,
+ * by what was taken, by a goodbye or by a death; and what was sent before a goodbye or a death is received (assert).
+ * MUTATE=1..10 breaks one step each; the check must then fail (model.py). */
 
 #ifndef MESSAGES
 #define MESSAGES 2 /* in direction 0 */
@@ -23,6 +27,21 @@
 #ifndef ROOM
 #define ROOM 1
 #endif
+#ifndef TAKES
+#define TAKES (MESSAGES + ENDS)
+#endif
+#ifndef ASK
+#define ASK 0
+#endif
+#ifndef ENDS
+#define ENDS 0
+#endif
+#ifndef ONE_WAY
+#define ONE_WAY 0
+#endif
+#ifndef DIE
+#define DIE 0
+#endif
 #ifndef MUTATE
 #define MUTATE 0
 #endif
@@ -30,13 +49,19 @@
 #define LIGHT 1
 #endif
 #define BELL_FULL 2 /* a full socket wakes as well */
+#define OPEN 0
+#define SHUT_DOWN 1
+#define CLOSED 2
 
-byte sent[2], freed[2];                /* committed */
-byte sent_stored[2], freed_stored[2];  /* what their owners stored; pending while it differs */
-byte receiver_asleep[2], sender_asleep[2];
-byte rung_receiver[2], rung_sender[2]; /* the word for which the peer was last rung */
+byte sent[2], freed[2], state[2];                      /* committed; freed counts what was taken, too */
+byte sent_stored[2], freed_stored[2], state_stored[2]; /* what their owners stored; pending while it differs */
+byte receiver_asleep[2], sender_asleep[2], asker_asleep[2];
+byte rung_receiver[2], rung_sender[2], rung_asker[2]; /* the word for which the peer was last rung */
 byte bell[2];
 bool slot[4], waker[4];
+byte ended_threads[2]; /* of each end */
+bool dead;    /* end 1 */
+bool gone;    /* end 0 has seen it */
 
 #define IS_ODD(WORD) (((WORD) & 1) == 1)
 
@@ -47,6 +72,8 @@ end:
     :: d_step { sent[1] != sent_stored[1] -> sent[1] = sent_stored[1] }
     :: d_step { freed[0] != freed_stored[0] -> freed[0] = freed_stored[0] }
     :: d_step { freed[1] != freed_stored[1] -> freed[1] = freed_stored[1] }
+    :: d_step { state[0] != state_stored[0] && sent[0] == sent_stored[0] -> state[0] = state_stored[0] } /* a release */
+    :: d_step { state[1] != state_stored[1] && sent[1] == sent_stored[1] -> state[1] = state_stored[1] }
     od
 }
 
@@ -61,12 +88,13 @@ inline fall_asleep(me, other, end_, word, changed) {
 #if LIGHT && MUTATE != 1
     d_step { /* [barrier] */
         sent[1 - (end_)] = sent_stored[1 - (end_)];
-        freed[end_] = freed_stored[end_]
+        freed[end_] = freed_stored[end_];
+        state[1 - (end_)] = state_stored[1 - (end_)]
     };
 #endif
     if
 #if MUTATE != 3
-    :: changed /* [again] */
+    :: (changed) || ((end_) == 0 && gone) /* [again] */
 #endif
     :: else ->
         if /* [sleep] */
@@ -75,6 +103,12 @@ inline fall_asleep(me, other, end_, word, changed) {
             if :: slot[other] -> waker[other] = true :: else fi /* [kick] */
 #endif
         :: waker[me]
+#if MUTATE != 10
+        :: (end_) == 0 && dead -> gone = true; /* [gone]: a hang-up wakes all who sleep on it */
+#if MUTATE != 5
+            if :: slot[other] -> waker[other] = true :: else fi
+#endif
+#endif
         fi;
         waker[me] = false
     fi;
@@ -83,62 +117,161 @@ inline fall_asleep(me, other, end_, word, changed) {
 #else
     word++; /* [disarm] */
 #endif
-    slot[me] = false;
+    slot[me] = false
 }
 
-inline ring(end_, word, rung) {
-    seen = word; /* [look] */
+/* A doorbell on its way to end_. */
+#define TO_THE_BELL(END) d_step { if :: bell[END] < BELL_FULL -> bell[END]++ :: else fi } /* [ring] */
+
+/* The peer's receiver may sleep for what was published. */
+inline wake_receiver(end_) {
+    seen = receiver_asleep[1 - (end_)]; /* [look] */
     if
-    :: IS_ODD(seen) && seen != rung ->
-        rung = seen;
-        d_step { if :: bell[end_] < BELL_FULL -> bell[end_]++ :: else fi } /* [ring] */
+    :: IS_ODD(seen) && seen != rung_receiver[1 - (end_)] ->
+        rung_receiver[1 - (end_)] = seen;
+        TO_THE_BELL(end_)
     :: else
     fi;
     seen = 0
 }
 
-proctype sender(byte D; byte messages) {
-    byte n, seen;
-    do
-    :: n == messages -> break
-    :: n < messages && n - freed[D] >= ROOM ->
-        fall_asleep(D, 3 - D, D, sender_asleep[D], n - freed[D] < ROOM)
-    :: n < messages && n - freed[D] < ROOM ->
-#if MUTATE == 2
-        ring(1 - D, receiver_asleep[D], rung_receiver[D]);
+/* The peer's sender may sleep for room, its asker for what was taken. */
+inline wake_sender(end_) {
+    seen = sender_asleep[end_]; /* [look] */
+#if MUTATE == 9
+    asker = 0;
+#else
+    asker = asker_asleep[end_];
 #endif
-        n++;
-        sent_stored[D] = n; /* [publish] */
+    if
+    :: (IS_ODD(seen) && seen != rung_sender[end_]) || (IS_ODD(asker) && asker != rung_asker[end_]) ->
+        rung_sender[end_] = seen;
+        rung_asker[end_] = asker;
+        TO_THE_BELL(end_)
+    :: else
+    fi;
+    seen = 0;
+    asker = 0
+}
+
+/* End E says that the end has come, and wakes whoever sleeps for it. */
+inline tell(E, what) {
+    state_stored[E] = what; /* [tell] */
+#if !LIGHT && MUTATE != 7
+    state[E] == state_stored[E]; /* [fence] */
+#endif
+#if MUTATE != 6
+    wake_receiver(1 - (E));
+    if :: what == CLOSED -> wake_sender(1 - (E)) :: else fi
+#endif
+}
+
+/* A thread of end E ends; with the last one the end closes. */
+inline finish(E) {
+    d_step { ended_threads[E]++; last = ended_threads[E] == 2 - ONE_WAY };
+    if :: last -> tell(E, CLOSED) :: else fi
+}
+
+/* Nothing that end E sends now is received any more. */
+#define NOBODY(E) (state[1 - (E)] == CLOSED || ((E) == 0 && gone))
+
+proctype sender(byte D; byte messages) {
+    byte n, seen, asker, told;
+    bool last;
+    {
+        do
+        :: n == messages || NOBODY(D) -> break
+        :: n < messages && !NOBODY(D) && n - freed[D] >= ROOM ->
+            fall_asleep(D, 3 - D, D, sender_asleep[D], n - freed[D] < ROOM || state[1 - D] == CLOSED)
+        :: n < messages && !NOBODY(D) && n - freed[D] < ROOM ->
+#if MUTATE == 2
+            wake_receiver(1 - D);
+#endif
+            n++;
+            sent_stored[D] = n; /* [publish] */
 #if !LIGHT && MUTATE != 1
-        sent[D] == sent_stored[D]; /* [fence] */
+            sent[D] == sent_stored[D]; /* [fence] */
 #endif
 #if MUTATE != 2
-        ring(1 - D, receiver_asleep[D], rung_receiver[D])
+            wake_receiver(1 - D)
 #endif
-    od
+        od;
+#if ASK
+        do
+        :: freed[D] == n || NOBODY(D) -> break
+        :: freed[D] != n && !NOBODY(D) ->
+            told = freed[D]; /* what it compares with */
+            if
+            :: told != n -> fall_asleep(D, 3 - D, D, asker_asleep[D], freed[D] != told || state[1 - D] == CLOSED)
+            :: else
+            fi
+        od;
+        told = 0;
+#endif
+#if ENDS
+        tell(D, SHUT_DOWN);
+        finish(D);
+#endif
+        skip
+    } unless { D == 1 && dead }
 }
 
 proctype receiver(byte D; byte messages) {
-    byte n, seen;
-    do
-    :: n == messages -> break
-    :: n < messages && sent[D] == n ->
-        fall_asleep(2 + D, 1 - D, 1 - D, receiver_asleep[D], sent[D] != n)
-    :: n < messages && sent[D] != n ->
-        n++;
-        freed_stored[D] = n; /* [free] */
-#if !LIGHT && MUTATE != 1
-        freed[D] == freed_stored[D]; /* [fence] */
+    byte n, seen, asker, ended;
+    bool last;
+    {
+        do
+        :: n == messages -> break
+        :: n < messages && sent[D] == n ->
+            ended = state[D] != OPEN || (D == 1 && gone); /* first the end is looked for ... */
+#if MUTATE == 8
+            if :: ended -> break :: else fi;
 #endif
-        ring(D, sender_asleep[D], rung_sender[D])
-    od
+            if
+            :: sent[D] != n /* ... then what came before it [next] */
+            :: sent[D] == n && ended -> break
+            :: sent[D] == n && !ended -> fall_asleep(2 + D, 1 - D, 1 - D, receiver_asleep[D], sent[D] != n || state[D] != OPEN)
+            fi
+        :: n < messages && sent[D] != n ->
+            n++;
+            freed_stored[D] = n; /* [free] */
+#if !LIGHT && MUTATE != 1
+            freed[D] == freed_stored[D]; /* [fence] */
+#endif
+            wake_sender(D)
+        od;
+#if ENDS
+        assert(n == messages || n == sent_stored[D]);
+        finish(1 - D);
+#endif
+        skip
+    } unless { D == 0 && dead }
 }
+
+#if DIE
+proctype death() {
+    if
+    :: d_step {
+            sent[1] = sent_stored[1];
+            freed[0] = freed_stored[0];
+            state[1] = state_stored[1];
+            dead = true
+        }
+    :: true
+    fi
+}
+#endif
 
 init {
     atomic {
         run sender(0, MESSAGES);
-        run receiver(0, MESSAGES);
+        run receiver(0, TAKES);
+#if !ONE_WAY
         run sender(1, BACK);
-        run receiver(1, BACK)
+        run receiver(1, BACK + ENDS); /* with ENDS it learns only from the goodbye that there is no more */
+#endif
+#if DIE
+        run death()
+#endif
     }
 }

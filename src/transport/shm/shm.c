@@ -159,7 +159,7 @@ static int shm_unpack(const struct options *options, struct offer *offer, struct
     return 0;
 }
 
-/* Says in our segment that the end has come, and wakes whoever sleeps for it. */
+/* [tell] Says in our segment that the end has come, and wakes whoever sleeps for it. */
 static void shm_tell(struct shm_link *shm, uint32_t state) {
     struct shm_segment *own = shm_own(shm);
     if (load_relaxed(&own->state) >= state)

@@ -173,7 +173,7 @@ static inline void wake_met_receiver(struct shm_link *shm) {
     if (likely(sender->light))
         fence_compiler(); /* pairs with barrier_heavy: shm_arm, or shm_settle, has the peer issue it */
     else
-        fence_seq_cst(); /* pairs with fall_asleep */
+        fence_seq_cst(); /* [fence]; pairs with fall_asleep */
     uint32_t asleep = load_relaxed(&sender->peer->receiver_asleep);
     if (likely(!(asleep & 1)) || asleep == sender->rung)
         return;
@@ -195,7 +195,7 @@ static inline void wake_sender(struct shm_link *shm) {
     if (receiver->light)
         fence_compiler(); /* pairs with barrier_heavy: shm_arm, or shm_settle, has the peer issue it */
     else
-        fence_seq_cst(); /* pairs with fall_asleep */
+        fence_seq_cst(); /* [fence]; pairs with fall_asleep */
     uint32_t sender = load_relaxed(&receiver->peer->sender_asleep);
     uint32_t asker = load_relaxed(&receiver->peer->asker_asleep);
     if (likely(!((sender | asker) & 1)))
