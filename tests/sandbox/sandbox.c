@@ -24,7 +24,7 @@
 #define SECOND INT64_C(1000000000)
 #define PATIENCE (60 * SECOND)
 #define LARGEST (1u << 20)
-#define FLOOD 5000 /* messages of 64 bytes: several times the ring */
+#define FLOOD 20000 /* messages of 64 bytes: more than the ring has room for, the larger one, too */
 #define COUNT(ARRAY) (sizeof(ARRAY) / sizeof *(ARRAY))
 
 enum fate {
@@ -214,7 +214,7 @@ static bool drive(hawser_channel *channel, const struct sandbox *sandbox, pid_t 
         if (!ask(channel, sizes[i / WAYS], (int)i))
             return false;
     }
-    await_pace(pid, sandbox->pace); /* for room */
+    await_pace(pid, sandbox->pace); /* for room: before the sandbox, its ring has grown by then */
     for (uint64_t i = 0; i < FLOOD; i++) {
         if (hawser_recv(channel, buffer, sizeof buffer, PATIENCE, &size) != 0)
             return false;
