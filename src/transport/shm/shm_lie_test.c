@@ -241,6 +241,20 @@ static void test_short_note(void **state) {
     ends_close(&ends);
 }
 
+/* More than may be announced, though the ring and the buffer have room for it: by the short way of receiving, too. */
+static void test_over_most(void **state) {
+    (void)state;
+    static char bytes[2000], buffer[4000];
+    struct ends ends = pair_of("shm://?max_message=1K");
+    size_t size;
+    ok(hawser_send(ends.a, "x", 1, HAWSER_NOW));
+    ok(hawser_recv(ends.b, buffer, sizeof buffer, HAWSER_NOW, &size));
+    put_record(shm_of(ends.a->link), SHM_DATA, bytes, sizeof bytes);
+    assert_int_equal(hawser_recv(ends.b, buffer, sizeof buffer, HAWSER_NOW, &size), -EPROTO);
+    assert_non_null(strstr(hawser_explain(), "over max_message"));
+    ends_close(&ends);
+}
+
 static void test_lying_taken(void **state) {
     (void)state;
     static char bytes[300000]; /* beyond the pool */
@@ -316,7 +330,7 @@ int main(void) {
         cmocka_unit_test(test_lying_sender),   cmocka_unit_test(test_lying_memory),      cmocka_unit_test(test_lying_receiver),
         cmocka_unit_test(test_lying_carrier),  cmocka_unit_test(test_lying_options),     cmocka_unit_test(test_lying_count),
         cmocka_unit_test(test_no_packet),      cmocka_unit_test(test_lying_taken),       cmocka_unit_test(test_lying_cursor_and_loans),
-        cmocka_unit_test(test_second_larger_ring), cmocka_unit_test(test_short_note),
+        cmocka_unit_test(test_second_larger_ring), cmocka_unit_test(test_short_note),        cmocka_unit_test(test_over_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
