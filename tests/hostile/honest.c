@@ -22,6 +22,7 @@ static uint8_t *area_end;
 
 void fail(const char *file, int line, const char *format, ...) {
     va_list arguments;
+    fflush(stdout);
     va_start(arguments, format);
     fprintf(stderr, "%s:%d: ", file, line);
     vfprintf(stderr, format, arguments);
