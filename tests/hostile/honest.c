@@ -87,6 +87,7 @@ static void heed(struct world *world, int r, const char *call) {
     case -EMSGSIZE:
     case -ENOBUFS:
     case -ESHUTDOWN:
+    case -ECONNRESET: /* an empty packet is what a hang-up looks like */
     case -EPIPE:
     case -EINPROGRESS:
     case -ETIMEDOUT:
