@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char *const addresses[] = {
     "shm://?ring=4K&pool=256K&max_message=1M",
     "shm://?ring=4K&pool=64K&max_message=2K&stable=yes",
-    "shm://?ring=64K&pool=64K&max_message=1M&barrier=fence",
+    "shm://?ring=256K&pool=64K&max_message=1M&barrier=fence",
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -20,7 +20,7 @@
 
 static const char *const addresses[] = {
     "shm://?ring=4K&pool=256K&max_message=1M",
-    "shm://?ring=64K&pool=256K&max_message=8K",
+    "shm://?ring=256K&pool=256K&max_message=8K",
     "shm://?ring=4K&pool=64K&max_message=1M&stable=yes",
     "shm://?ring=4K&pool=256K&max_message=1M&barrier=fence",
 };

@@ -301,21 +301,24 @@ static void test_lying_cursor_and_loans(void **state) {
 
 static void test_second_larger_ring(void **state) {
     (void)state;
-    struct shm_link *liar;
-    struct ends ends = met_pair(&liar);
+    struct ends ends = pair_of("shm://?ring=1M");
+    enum { FIRST = 131072, SECOND_SIZE = 262144 };
     char byte;
     size_t size;
-    for (uint64_t ring_size = 8192; ring_size <= 16384; ring_size *= 2) {
+    ok(hawser_send(ends.a, "x", 1, HAWSER_NOW));
+    ok(hawser_recv(ends.b, &byte, 1, HAWSER_NOW, &size));
+    struct shm_link *liar = shm_of(ends.a->link);
+    for (uint64_t ring_size = FIRST; ring_size <= SECOND_SIZE; ring_size *= 2) {
         struct shm_larger larger = { .size = ring_size };
         struct memory memory;
         int fd = -1;
         assert_int_equal(memory_create("test", ring_size, &memory, &fd), 0);
         assert_int_equal(carrier_send(liar, &fd, 1), 0);
-        if (ring_size == 8192) {
+        if (ring_size == FIRST) {
             put_record(liar, SHM_RING, &larger, sizeof larger);
             uint64_t at = liar->sender.ring.write + 8 + sizeof larger;
-            memcpy(memory.base + (at & 8191) + 8, &(struct shm_larger){ .size = 16384 }, sizeof larger);
-            store_release(ring_word(memory.base, at & 8191), (uint64_t)SHM_RING << SHM_KIND_SHIFT | sizeof larger);
+            memcpy(memory.base + (at & (FIRST - 1)) + 8, &(struct shm_larger){ .size = SECOND_SIZE }, sizeof larger);
+            store_release(ring_word(memory.base, at & (FIRST - 1)), (uint64_t)SHM_RING << SHM_KIND_SHIFT | sizeof larger);
         }
         memory_unmap(&memory);
         sys_close(fd);
