@@ -11,6 +11,7 @@
  * at offset 0. A stream gets the whole ring. */
 
 #include "base/atomic.h"
+#include "base/copy.h"
 #include "shm/format.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 #define RING_EARLY 8192u /* bytes after which a writer whose reader keeps up starts over */
 #define RING_LOOKS 25    /* at an empty ring when an answer is due: some 1 us ... */
 #define RING_PAUSES 2    /* ... with so many pauses between: each look takes the line from the writer, who has to fetch it back */
-#define RING_AHEAD 256u  /* bytes: how far ahead of what is written lines are fetched for writing */
+#define RING_AHEAD 512u  /* bytes: how far ahead of what is written lines are fetched for writing, and at most how many */
 #define RING_STEP 128    /* pauses of a reader that steps back */
 #define RING_LOAN 32u    /* bytes of ring a commit takes: a header and a descriptor */
 #define RING_LARGER 64u  /* bytes kept back for the record of a larger ring: a skip, a header, its body, the zero after it */
@@ -102,27 +103,15 @@ int ring_next_slow(struct ring_reader *reader, uint64_t word, struct ring_record
 int ring_hold_grow(struct ring_reader *reader);
 void ring_consume_held(struct ring_reader *reader, uint64_t end);
 
-/* Copies that the compiler turns into a few moves where the size is small. */
-static inline void ring_copy(void *to, const void *from, size_t size) {
-    uint8_t *t = to;
-    const uint8_t *f = from;
-    if (size == 8) {
-        memcpy(t, f, 8);
-    } else if (size >= 16 && size <= 64) {
-        size_t half = size > 32 ? 32 : 16; /* overlapping ends: no loop, no tail */
-        if (half == 32) {
-            memcpy(t, f, 32);
-            memcpy(t + size - 32, f + size - 32, 32);
-        } else {
-            memcpy(t, f, 16);
-            memcpy(t + size - 16, f + size - 16, 16);
-        }
-    } else if (size > 0) {
-        memcpy(t, f, size);
-    }
-}
-
 /* ---- Writing: claim, write the body, append; claim, ...; publish. ---- */
+
+/* As many lines as were written: a writer would wait for each in turn, as the store buffer holds but a few messages. Beyond
+ * the ring's end it does nothing. */
+static inline void ring_fetch_ahead(const uint8_t *next_header, uint64_t size) {
+    const uint8_t *from = next_header + RING_AHEAD, *to = from + (size < RING_AHEAD ? size : RING_AHEAD);
+    for (const uint8_t *line = from; line <= to; line += 64)
+        prefetch_for_write(line);
+}
 
 static inline void ring_expected(struct ring_writer *writer) {
     store_relaxed(&writer->expected, writer->data + (writer->write & writer->mask));
@@ -157,6 +146,7 @@ static inline void ring_append(struct ring_writer *writer, uint32_t kind, uint64
     uint64_t *header = ring_word(writer->data, writer->write & writer->mask);
     writer->write = next;
     ring_expected(writer);
+    ring_fetch_ahead(writer->expected, size);
     if (kind < SHM_CHUNK) /* before it is published: whoever hears that it was taken must find it counted */
         count_add(&writer->messages, 1);
     if (writer->pending) {
@@ -183,12 +173,12 @@ static inline bool ring_put(struct ring_writer *writer, const void *data, uint64
     uint64_t *header = (uint64_t *)(void *)writer->expected;
     uint8_t *next_header = writer->data + (next & writer->mask);
     store_relaxed((uint64_t *)(void *)next_header, 0); /* [zero] first: it may be slow, and a polling reader would take the other line back */
-    ring_copy(header + 1, data, size); /* [body] */
+    copy_bytes(header + 1, data, size); /* [body] */
     count_add(&writer->messages, 1);
     writer->write = next;
     store_relaxed(&writer->expected, next_header);
     store_release(header, (uint64_t)SHM_DATA << SHM_KIND_SHIFT | size); /* [publish]; pairs with ring_next, ring_get */
-    prefetch_for_write(next_header + RING_AHEAD); /* beyond the ring's end it does nothing */
+    ring_fetch_ahead(next_header, size);
     return true;
 }
 
@@ -271,7 +261,7 @@ static inline bool ring_get(struct ring_reader *reader, void *buffer, uint64_t c
     uint64_t size = word ^ (uint64_t)SHM_DATA << SHM_KIND_SHIFT; /* of another kind: impossibly large */
     if (unlikely(size > capacity || size > reader->size - offset - 8 || reader->held.first != reader->held.next))
         return false;
-    ring_copy(buffer, header + 1, size); /* [copy] */
+    copy_bytes(buffer, header + 1, size); /* [copy] */
     reader->read = reader->freed = read + 8 + ring_padded(size);
     reader->taken++;
     *ret_size = size;

@@ -284,7 +284,7 @@ static int recv_other(struct shm_link *shm, const struct incoming *incoming, voi
     int r = open_message(shm, incoming, fds ? fds->fds : NULL, &memory, &data);
     if (r < 0)
         return r;
-    memcpy(buffer, data, incoming->size);
+    copy_bytes(buffer, data, incoming->size);
     if (incoming->record.kind == SHM_POOL)
         (void)pool_release(&receiver->pool, incoming->descriptor.slot);
     memory_unmap(&memory);
@@ -304,7 +304,7 @@ int shm_recv(struct link *link, void *buffer, size_t capacity, struct received_d
             return r;
     }
     if (likely(incoming.record.kind == SHM_DATA)) {
-        ring_copy(buffer, incoming.data, (size_t)incoming.size);
+        copy_bytes(buffer, incoming.data, (size_t)incoming.size);
         ring_consume(&shm->receiver.ring, &incoming.record);
     } else {
         r = recv_other(shm, &incoming, buffer, fds);

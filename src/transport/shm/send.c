@@ -254,7 +254,7 @@ static int send_pool(struct shm_link *shm, const hawser_message *message, const 
         pool_free(shm->sender.pool, slot);
         return r;
     }
-    memcpy(data, message->data, message->size);
+    copy_bytes(data, message->data, message->size);
     struct shm_descriptor descriptor = pool_send(shm->sender.pool, slot, message->size);
     descriptor.fds = fds ? (uint16_t)fds->n : 0;
     put_descriptor(shm, body, SHM_POOL, &descriptor);
@@ -320,7 +320,7 @@ static int send_inline_fds(struct shm_link *shm, const hawser_message *message, 
     if (r < 0)
         return r;
     memcpy(body, &prefix, sizeof prefix);
-    ring_copy(body + sizeof prefix, message->data, message->size);
+    copy_bytes(body + sizeof prefix, message->data, message->size);
     ring_append(&shm->sender.ring, SHM_DATA_FDS, sizeof prefix + message->size);
     return 0;
 }
@@ -341,7 +341,7 @@ static inline int send_one(struct shm_link *shm, const hawser_message *message, 
     int r = claim(shm, message->size, &body);
     if (unlikely(r < 0))
         return r;
-    ring_copy(body, message->data, message->size);
+    copy_bytes(body, message->data, message->size);
     ring_append(&shm->sender.ring, SHM_DATA, message->size);
     return 0;
 }
