@@ -115,6 +115,9 @@ int connect_measure(struct session *session, struct sample *ret_sample, char *re
 /* Waking a reader that waits on one channel, and on n, of which the rest are idle: medians. Errors as sample_run(). */
 #define IDLE_LIMIT 1.5 /* promised: many_ns / one_ns at 1,000 */
 
+/* ns to lend, commit, take and release a message of that size over shm, both ends in this process; NAN: it failed. */
+double loans_measure(size_t size);
+
 struct idle_figures {
     unsigned n; /* fewer than asked for where descriptors are scarce */
     double one_ns, many_ns;

@@ -17,7 +17,9 @@
 #define TARGETS_MAX 96
 #define CONNECT_NS 150000.0
 #define DESCRIPTORS 3.0
-#define SHM_RATE 30e6
+#define LOANS 1.5
+#define IDLE 1.5
+#define IDLE_CHANNELS 1000
 
 struct target {
     struct row row;
@@ -78,14 +80,40 @@ static void add_peers(struct targets *targets) {
     }
 }
 
+/* hawser's over `beside`, both over shared memory or both bells. */
+static void add_beside(struct targets *targets, enum pattern pattern, enum way_wait wait, size_t size, const struct way *beside,
+                       enum way_wait beside_wait, double limit, const char *than) {
+    struct target *target = add(targets, "shm", pattern, wait, size);
+    target->row.bare = beside;
+    target->row.bare_wait = beside_wait;
+    target->limit = limit;
+    snprintf(target->than, sizeof target->than, "%s", than);
+}
+
+/* limit: ns, or messages a second. */
+static void add_absolute(struct targets *targets, enum pattern pattern, size_t size, double limit) {
+    struct target *target = add(targets, "shm", pattern, WAY_SPIN, size);
+    target->row.bare = NULL;
+    target->limit = limit;
+}
+
 static void add_shm(struct targets *targets) {
-    struct target *trip = add(targets, "shm", PATTERN_ROUND_TRIP, WAY_SPIN, 8);
-    trip->row.bare = &bare_cache;
-    trip->limit = 1.5;
-    snprintf(trip->than, sizeof trip->than, "cache ping-pong");
-    struct target *rate = add(targets, "shm", PATTERN_ONE_WAY, WAY_SPIN, 64);
-    rate->row.bare = NULL;
-    rate->limit = SHM_RATE;
+    static const struct {
+        size_t size;
+        double rate;
+    } streams[] = { { 8, 190e6 }, { 64, 160e6 }, { 256, 110e6 }, { 1024, 55e6 }, { 4096, 14e6 }, { 65536, 48e9 / 65536 } };
+    const struct way *shm = hawser_way_find("shm");
+    add_beside(targets, PATTERN_ROUND_TRIP, WAY_SPIN, 8, &bare_cache, WAY_SPIN, 1.0, "cache ping-pong");
+    add_absolute(targets, PATTERN_ROUND_TRIP, 1024, 250);
+    add_absolute(targets, PATTERN_ROUND_TRIP, 65536, 4000);
+    add_beside(targets, PATTERN_ROUND_TRIP, WAY_SPIN, 65536, &bare_shm, WAY_SPIN, 1.1, "bare ring");
+    add_beside(targets, PATTERN_ROUND_TRIP, WAY_ADAPTIVE, 8, shm, WAY_SPIN, 1.1, "wait=spin");
+    add_beside(targets, PATTERN_ROUND_TRIP, WAY_BLOCK, 8, &bare_futex, WAY_BLOCK, 1.05, "futex, sleeping");
+    add_beside(targets, PATTERN_ROUND_TRIP, WAY_BLOCK, 8, &bare_eventfd, WAY_BLOCK, 1.05, "eventfd, sleeping");
+    for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
+        add_beside(targets, PATTERN_ONE_WAY, WAY_SPIN, streams[i].size, &bare_shm, WAY_SPIN, 0.85, "bare ring");
+        add_absolute(targets, PATTERN_ONE_WAY, streams[i].size, streams[i].rate);
+    }
 }
 
 static void print_verdict(double measured, double limit, bool at_most) {
@@ -122,6 +150,11 @@ static void print_simple(const char *what, double limit, double measured, const 
     print_verdict(measured, limit, true);
 }
 
+static const char *ratio_text(double ratio, char *text) {
+    snprintf(text, NUMBER_TEXT, "%.2f x", ratio);
+    return text;
+}
+
 static int run_connect(struct session *session) {
     struct sample samples[SAMPLES_MAX];
     double p50[SAMPLES_MAX], held = 0;
@@ -139,6 +172,31 @@ static int run_connect(struct session *session) {
     }
     print_simple("shm   connect + accept + first, p50", CONNECT_NS, median(p50, session->samples), duration_text);
     print_simple("shm   descriptors a side, idle", DESCRIPTORS, held, count_text);
+    return 0;
+}
+
+static void run_loans(void) {
+    static const size_t sizes[] = { 1048576, 67108864 };
+    double least = loans_measure(8);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char what[64], a[NUMBER_TEXT];
+        snprintf(what, sizeof what, "shm   loan to release, %s / 8 B", size_text(sizes[i], a));
+        print_simple(what, LOANS, loans_measure(sizes[i]) / least, ratio_text);
+    }
+}
+
+static int run_idle(struct session *session) {
+    char sentence[SENTENCE_MAX] = "";
+    struct idle_figures figures;
+    for (int epolls = 0; epolls <= 1; epolls++) {
+        int r = idle_measure(session, IDLE_CHANNELS, epolls, &figures, sentence);
+        if (r < 0) {
+            printf("shm   wake among 1,000 idle: FAILED: %s\n", sentence);
+            return r;
+        }
+        print_simple(epolls ? "shm   epoll, 1,000 idle / 1" : "shm   hawser_poll, 1,000 idle / 1", IDLE, figures.many_ns / figures.one_ns,
+                     ratio_text);
+    }
     return 0;
 }
 
@@ -163,7 +221,8 @@ static int measure(struct session *session, struct targets *targets) {
         print_target(target);
         fflush(stdout);
     }
-    return run_connect(session) < 0 ? EXIT_FAILED : code;
+    run_loans();
+    return run_idle(session) < 0 || run_connect(session) < 0 ? EXIT_FAILED : code;
 }
 
 int targets_run(struct session *session) {
