@@ -221,6 +221,8 @@ static void part_sync(struct scene *scene, struct flow *flow) {
 
 /* Among so many items a channel stays armed after the poll. */
 static void part_crowd(struct scene *scene, struct flow *flow) {
+    if (flow->broken)
+        return; /* what arrives need not be what was accepted last */
     hawser_poll_item items[20] = { [7] = { .channel = flow->to, .events = HAWSER_IN } };
     judge_flow(scene, flow, "poll", hawser_poll(items, 20, MS));
     say(scene, flow, 30);
