@@ -5,6 +5,7 @@
 
 #include "base/fork_test.h"
 #include "base/clock.h"
+#include "base/copy.h"
 #include "base/error.h"
 #include "base/lock.h"
 #include "base/process.h"
@@ -209,6 +210,31 @@ static void test_an_old_kernel_refuses_the_new(void **state) {
     sys_close(fd);
 }
 
+/* Each size up to beyond where the loop begins, at odd addresses: all of it, and nothing beside it. */
+static void test_copies_are_whole(void **state) {
+    (void)state;
+    enum { MOST = COPY_LARGE + 700, EDGE = 80 };
+    static uint8_t from[MOST + EDGE], to[EDGE + MOST + EDGE];
+    for (size_t i = 0; i < sizeof from; i++)
+        from[i] = (uint8_t)(i * 7 + (i >> 8) + 1);
+    for (size_t size = 0; size <= MOST; size++) {
+        size_t shift = size % 17;
+        memset(to, 0, sizeof to);
+        copy_bytes(to + EDGE - shift, from + shift, size);
+        assert_memory_equal(to + EDGE - shift, from + shift, size);
+        for (size_t i = 0; i < EDGE - shift; i++)
+            assert_int_equal(to[i], 0);
+        for (size_t i = EDGE - shift + size; i < sizeof to; i++)
+            assert_int_equal(to[i], 0);
+        if (size < 64)
+            continue;
+        memset(to, 0, sizeof to);
+        copy_large(to + EDGE - shift, from + shift, size);
+        assert_memory_equal(to + EDGE - shift, from + shift, size);
+        assert_int_equal(to[EDGE - shift - 1] | to[EDGE - shift + size], 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sentences),
@@ -217,6 +243,7 @@ int main(void) {
         cmocka_unit_test(test_a_child_with_its_parents_pid_is_another_process),
         cmocka_unit_test(test_who_can_run_at_once),
         cmocka_unit_test(test_the_lock_excludes),
+        cmocka_unit_test(test_copies_are_whole),
         cmocka_unit_test(test_calls_are_counted_and_replaceable),
         cmocka_unit_test(test_polling_knows_no_limit_of_descriptors),
         cmocka_unit_test(test_an_old_kernel_refuses_the_new),
