@@ -116,7 +116,6 @@ static int larger_announce(struct shm_link *shm, int fd, uint64_t size) {
     struct ring_writer *ring = &shm->sender.ring;
     struct shm_larger larger = { .size = size };
     uint8_t *body;
-    ring_writer_unreserve(ring);
     int r = claim(shm, sizeof larger, &body);
     if (r == 0)
         r = carrier_send(shm, &fd, 1);
@@ -148,6 +147,7 @@ static bool ring_extend(struct shm_link *shm) {
     if (sender->ring.reserve == 0 || !sender->peer || !carrier_writable(shm))
         return false;
     ring_publish(&sender->ring);
+    ring_writer_unreserve(&sender->ring); /* it is tried once */
     cleanup_fd fd = -1;
     struct memory larger = { 0 };
     uint64_t size = larger_size(shm);
@@ -156,7 +156,6 @@ static bool ring_extend(struct shm_link *shm) {
         r = larger_announce(shm, fd, size);
     if (r < 0) {
         memory_unmap(&larger);
-        ring_writer_unreserve(&sender->ring);
         return r != -EPROTO;
     }
     sender->larger = larger;
