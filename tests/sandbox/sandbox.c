@@ -178,7 +178,7 @@ static void sandboxed(const struct sandbox *sandbox, const char *address) {
 /* Asleep in the kernel, or gone. */
 static void await_pace(pid_t pid, enum pace pace) {
     char path[64], line[512];
-    if (pace == SLOWLY)
+    if (pace == SLOWLY) /* waits for nothing: so long that whoever spins looks at its peer, once a millisecond, if it does */
         nanosleep(&(struct timespec){ .tv_nsec = 3000000 }, NULL);
     if (pace != ASLEEP)
         return;
