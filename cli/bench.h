@@ -33,6 +33,7 @@ struct sample_request {
     enum pattern pattern;
     enum way_wait wait;
     size_t size;     /* bytes of a message */
+    int64_t think_ns; /* each side's work before it sends, in a round trip; not counted in its time */
     int64_t time_ns; /* to measure, after a warm-up of a fifth of it */
     int64_t grace_ns; /* beyond that, both sides are killed */
     struct cpus cpus;
@@ -61,6 +62,7 @@ struct row {
     const struct way *ours; /* hawser's, or NULL where only the bare way exists */
     const struct way *bare; /* or NULL */
     enum way_wait bare_wait;
+    int64_t think_ns; /* round trip: each side's work before it sends */
 
     struct sample figures;      /* medians; of the bare way where there is no other */
     struct sample bare_figures;

@@ -41,7 +41,7 @@ static int64_t sample_time(const struct session *session) {
 static int take(struct session *session, struct row *row, const struct way *way, enum way_wait wait, enum pattern pattern,
                 struct sample *ret_sample) {
     struct sample_request request = {
-        .way = way, .pattern = pattern, .wait = wait, .size = row->size, .time_ns = sample_time(session),
+        .way = way, .pattern = pattern, .wait = wait, .size = row->size, .think_ns = row->think_ns, .time_ns = sample_time(session),
         .grace_ns = GRACE_NS, .cpus = session->cpus, .directory = session->directory,
     };
     char sentence[SENTENCE_MAX] = "";

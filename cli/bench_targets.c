@@ -20,6 +20,7 @@
 #define LOANS 1.5
 #define IDLE 1.5
 #define IDLE_CHANNELS 1000
+#define THINK_NS 30000
 
 struct target {
     struct row row;
@@ -97,6 +98,12 @@ static void add_absolute(struct targets *targets, enum pattern pattern, size_t s
     target->limit = limit;
 }
 
+/* Both sides work before they send, so that the other is fast asleep. */
+static void add_sleeping(struct targets *targets, const struct way *beside, const char *than) {
+    add_beside(targets, PATTERN_ROUND_TRIP, WAY_BLOCK, 8, beside, WAY_BLOCK, 1.05, than);
+    targets->list[targets->n - 1].row.think_ns = THINK_NS;
+}
+
 static void add_shm(struct targets *targets) {
     static const struct {
         size_t size;
@@ -108,8 +115,8 @@ static void add_shm(struct targets *targets) {
     add_absolute(targets, PATTERN_ROUND_TRIP, 65536, 4000);
     add_beside(targets, PATTERN_ROUND_TRIP, WAY_SPIN, 65536, &bare_shm, WAY_SPIN, 1.1, "bare ring");
     add_beside(targets, PATTERN_ROUND_TRIP, WAY_ADAPTIVE, 8, shm, WAY_SPIN, 1.1, "wait=spin");
-    add_beside(targets, PATTERN_ROUND_TRIP, WAY_BLOCK, 8, &bare_futex, WAY_BLOCK, 1.05, "futex, sleeping");
-    add_beside(targets, PATTERN_ROUND_TRIP, WAY_BLOCK, 8, &bare_eventfd, WAY_BLOCK, 1.05, "eventfd, sleeping");
+    add_sleeping(targets, &bare_futex, "futex, sleeping");
+    add_sleeping(targets, &bare_eventfd, "eventfd, sleeping");
     for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
         add_beside(targets, PATTERN_ONE_WAY, WAY_SPIN, streams[i].size, &bare_shm, WAY_SPIN, 0.85, "bare ring");
         add_absolute(targets, PATTERN_ONE_WAY, streams[i].size, streams[i].rate);

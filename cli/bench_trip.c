@@ -14,10 +14,17 @@
 #define TRIPS_MIN 3
 #define WARM_PART 5 /* a fifth of the time */
 
+static void think(const struct run *run) {
+    if (run->request->think_ns > 0)
+        for (int64_t until = bench_now() + run->request->think_ns; bench_now() < until;)
+            ;
+}
+
 static int trip(struct run *run) {
     const struct way *way = run->request->way;
     size_t size = run->request->size, got = 0;
     uint64_t sequence = run->sequence++;
+    think(run);
     stamp_put(run->out, size, sequence);
     int r = way->send(run->state, run->out, size);
     if (r < 0)
@@ -54,7 +61,7 @@ static int time_trips(struct run *run, int64_t time_ns, unsigned batch, struct h
                 return r;
         }
         now = bench_now();
-        double took = (double)(now - before) - run->clock_ns;
+        double took = (double)(now - before) - run->clock_ns - 2.0 * batch * (double)run->request->think_ns;
         histogram_add(histogram, (int64_t)(took + 0.5));
         *sum_ns += took;
     } while (now < until || histogram->n < TRIPS_MIN);
@@ -119,6 +126,7 @@ static int follow_one(struct run *run, uint64_t sequence) {
         return loop_fail(run, -EBADMSG, "a message arrived lost, altered or out of turn");
     if (sequence == way_load(&run->board->end))
         snapshot_take(run, &run->board->reports[run->side].end);
+    think(run);
     r = way->send(run->state, run->in, size);
     if (r < 0)
         return loop_fail(run, r, "send back");

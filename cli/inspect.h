@@ -13,10 +13,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* ---- A segment: the frozen format of version 2, read from its specification alone ---- */
+/* ---- A segment: the frozen format of version 3, read from its specification alone ---- */
 
 #define INSPECT_MAGIC 0x4d535748u
-#define INSPECT_VERSION 2u
+#define INSPECT_VERSION 3u
 #define INSPECT_RING_OFFSET 4096u
 #define INSPECT_RING_MIN 4096u
 #define INSPECT_RING_MAX (1u << 30)

@@ -73,7 +73,7 @@ const char *inspect_segment_read(const struct inspect_source *source, struct ins
     if (word32(bytes, INSPECT_AT_MAGIC) != INSPECT_MAGIC)
         return "it does not begin with the magic HWSM";
     if (word32(bytes, INSPECT_AT_VERSION) != INSPECT_VERSION)
-        return "its version is not 2, the only one that this hawser knows";
+        return "its version is not 3, the only one that this hawser knows";
     if (word32(bytes, INSPECT_AT_RELEASE_ENTRIES) != INSPECT_SLOTS)
         return "its release ring has an impossible size";
     struct inspect_segment segment = {

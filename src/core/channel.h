@@ -119,7 +119,7 @@ struct waiting {
     struct half *half;
     int64_t timeout, deadline; /* the deadline is reckoned at the first step: most calls need none, and no clock */
     uint64_t calls;  /* sys_calls_made when the call began */
-    bool began, slept;
+    bool began, slept, napped; /* napped: long enough */
     uint64_t told;   /* WANT_ACK: what this thread was told of the channel's count */
     uint32_t midway; /* the link's, when the ladder last began */
     struct ladder ladder; /* the half's, while it began */
@@ -130,7 +130,7 @@ static inline void waiting_init(struct waiting *waiting, struct hawser_channel *
     waiting->half = half;
     waiting->timeout = timeout;
     waiting->calls = sys_calls_made;
-    waiting->began = waiting->slept = false;
+    waiting->began = waiting->slept = waiting->napped = false;
     waiting->told = 0;
     half_use(half);
 }

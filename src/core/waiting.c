@@ -72,15 +72,19 @@ static int expired(const struct waiting *waiting) {
                                            : "the peer made no room for a message within the timeout");
 }
 
+static bool may_nap(const struct waiting *waiting, enum want want) {
+    const struct hawser_channel *channel = waiting->channel;
+    const void *sender = load_relaxed(&channel->sending.user);
+    if (want != WANT_RECEIVE || waiting->napped || channel_many(channel) || (sender && sender != sys_thread_mark()))
+        return false;
+    return waiting->deadline == DEADLINE_NEVER || waiting->deadline - clock_now() >= 2 * NAP_NS;
+}
+
 /* The socket to nap on before sleeping on the set, or -1. */
-static int nap_socket(struct waiting *waiting, enum want want, const struct sleep_set *set) {
+static int nap_socket(struct waiting *waiting, const struct sleep_set *set) {
     struct hawser_channel *channel = waiting->channel;
     struct link *link = channel->link;
-    const void *sender = load_relaxed(&channel->sending.user);
-    if (want != WANT_RECEIVE || !channel->transport->naps || link->naps < 0 || link->options.threads == HAWSER_THREADS_MANY ||
-        (sender && sender != sys_thread_mark()))
-        return -1;
-    if (waiting->deadline != DEADLINE_NEVER && waiting->deadline - clock_now() < 2 * NAP_NS)
+    if (!set->may_nap || !channel->transport->naps || link->naps < 0)
         return -1;
     int socket = -1;
     for (unsigned i = 0; i < set->count; i++) {
@@ -95,11 +99,18 @@ static int nap_socket(struct waiting *waiting, enum want want, const struct slee
 }
 
 /* [sleep] Sleeps until something of the set happened, and tells the transport of it. */
-static void sleep_on(struct waiting *waiting, enum want want, struct sleep_set *set, int waker) {
+static void sleep_on(struct waiting *waiting, struct sleep_set *set, int waker) {
     struct hawser_channel *channel = waiting->channel;
-    int socket = nap_socket(waiting, want, set);
+    bool rung = false;
     waiting->slept = true;
     add_relaxed(&waiting->half->sleeps, 1);
+    if (set->word) {
+        waiting->napped = !nap_on_word(set->word, &rung);
+        if (rung)
+            channel->transport->woken(channel->link, -1, 0);
+        return;
+    }
+    int socket = nap_socket(waiting, set);
     if (socket >= 0 && nap_on(socket)) {
         channel->transport->woken(channel->link, socket, POLLIN);
         return;
@@ -116,7 +127,7 @@ static void fall_asleep(struct waiting *waiting, enum want want) {
     struct hawser_channel *channel = waiting->channel;
     struct half *guard = want_half(channel, want);
     struct pollfd fds[LINK_SLEEP_MAX + 1];
-    struct sleep_set set = { .fds = fds };
+    struct sleep_set set = { .fds = fds, .may_nap = may_nap(waiting, want) };
     int waker = waker_self();
     int slot = half_sleeper_add(waiting->half, waker); /* [register] */
     if (load_seq_cst(&channel->interrupted) == 0) { /* pairs with hawser_interrupt */
@@ -127,7 +138,7 @@ static void fall_asleep(struct waiting *waiting, enum want want) {
         half_unlock(channel, guard);
         happened |= channel_kick_news(channel);
         if (happened == 0)
-            sleep_on(waiting, want, &set, slot >= 0 ? waker : -1);
+            sleep_on(waiting, &set, slot >= 0 ? waker : -1);
         half_lock(channel, guard);
         channel->transport->disarm(channel->link, want);
         half_unlock(channel, guard);

@@ -2,7 +2,7 @@
  * Copyright (c) 2026 The hawser authors */
 #pragma once
 
-/* The shared-memory format, version 2: FROZEN. What changes it takes a new version number, never this one's.
+/* The shared-memory format, version 3: FROZEN. What changes it takes a new version number, never this one's.
  *
  * Each end of a link owns one segment, a memfd that it alone can write; the other end maps it read-only. All
  * integers are in the machine's byte order, of fixed width and aligned to their size, so that a 32-bit and a 64-bit
@@ -10,7 +10,7 @@
  *
  *   offset size  SEGMENT
  *        0    4  magic: bytes 48 57 53 4d ("HWSM")
- *        4    4  version: 2
+ *        4    4  version: 3
  *        8    8  size of the segment in bytes
  *       16    8  size of the first ring in bytes: a power of two, 4096 to 2^30; it begins at offset 4096
  *       24    8  most bytes of the other end's pool memfds its owner maps
@@ -24,8 +24,10 @@
  *      128    8  freed: the position in the OTHER end's ring before which everything may be written again
  *      256    8  taken: how many messages of the OTHER end its owner's program has taken
  *      384    8  released: entries ever written to the release ring
- *      512    4  receiver asleep: odd while its owner's receiving side sleeps and wants a doorbell; counts up
- *      516    4  sender asleep: the same of its sending side, which waits for room
+ *      512    4  receiver asleep: bits 0 and 1: 0 it does not; 1 its owner's receiving side sleeps and wants a doorbell, the rest
+ *                   counts such sleeps; 3 it naps for the record at the position whose bits 3-32 are the rest, and wants
+ *                   FUTEX_WAKE on the half of that header word that holds the kind
+ *      516    4  sender asleep: 0, 1 and the count, of its sending side, which waits for room
  *      520    4  asker asleep: the same of who waits for messages to be taken
  *      524    4  state: 0 open, 1 shut down (no more messages), 2 closed (nor does it receive)
  *     2048 2048  release ring: 512 entries of 4 bytes, each the slot of a released pool message; entry n at n mod 512
@@ -69,7 +71,7 @@
 #include <stdint.h>
 
 #define SHM_MAGIC 0x4d535748u
-#define SHM_VERSION 2u
+#define SHM_VERSION 3u
 #define SHM_RING_OFFSET 4096u
 #define SHM_RING_MIN 4096u
 #define SHM_RING_MAX (1u << 30)
@@ -90,6 +92,10 @@ enum shm_kind {
     SHM_SKIP = 6,
     SHM_RING = 7,
 };
+
+#define SHM_SLEEPS 1u /* of the asleep words */
+#define SHM_NAPS 3u
+#define SHM_SLEEP 4u
 
 enum shm_state { SHM_OPEN = 0, SHM_SHUT_DOWN = 1, SHM_CLOSED = 2 };
 
@@ -121,6 +127,9 @@ struct shm_segment {
     uint32_t state;
     uint32_t release[SHM_SLOTS] SHM_ALIGNED(2048);
 };
+
+/* What the asleep word of a receiver is that naps for the record at this position. */
+static inline uint32_t shm_nap_at(uint64_t position) { return (uint32_t)(position / 8) * SHM_SLEEP | SHM_NAPS; }
 
 struct shm_descriptor {
     uint64_t size SHM_ALIGNED(8);

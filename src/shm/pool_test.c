@@ -226,7 +226,7 @@ static void *payloads_out(void *argument) {
             sched_yield();
         memcpy(body, &descriptor, sizeof descriptor);
         ring_append(ring, SHM_POOL, sizeof descriptor);
-        ring_publish(ring);
+        ring_publish(ring, &(uint64_t){ 0 });
     }
     return NULL;
 }

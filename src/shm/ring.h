@@ -41,7 +41,7 @@ struct ring_writer {
     uint64_t every;   /* bytes between two such looks: more and more, while it has not */
     uint64_t start; /* of a claim: where its header goes; beyond `write` when a skip comes first */
     uint64_t *pending; /* a batch's first header word, still zero in memory, and what it will be */
-    uint64_t pending_word;
+    uint64_t pending_word, pending_at;
     uint64_t messages;           /* appended, ever; atomic, as the other half reads it */
     const struct shm_segment *peer; /* NULL until it is known: its cursors count as 0 */
     const char *fault;           /* of -EPROTO: the check that failed */
@@ -78,6 +78,11 @@ struct ring_reader {
 static inline uint64_t ring_padded(uint64_t size) { return (size + 7) & ~UINT64_C(7); }
 
 static inline uint64_t *ring_word(const uint8_t *data, uint64_t offset) { return (uint64_t *)(void *)(uintptr_t)(data + offset); }
+
+/* The half of a header word that holds the kind, 0 while nothing is published there: a reader may nap on it. */
+static inline const uint32_t *ring_kind(const void *header) {
+    return (const uint32_t *)header + (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+}
 
 /* Largest body sent inline: what always finds room once the reader has freed everything, loans and a skip included. */
 static inline uint64_t ring_inline_max(uint64_t ring_size) { return ring_size >= 65536 ? ring_size / 4 : ring_size / 16; }
@@ -143,7 +148,7 @@ static inline void ring_append(struct ring_writer *writer, uint32_t kind, uint64
         store_relaxed(ring_word(writer->data, writer->start & writer->mask), word); /* [word] */
         word = (uint64_t)SHM_SKIP << SHM_KIND_SHIFT;
     }
-    uint64_t *header = ring_word(writer->data, writer->write & writer->mask);
+    uint64_t at = writer->write, *header = ring_word(writer->data, at & writer->mask);
     writer->write = next;
     ring_expected(writer);
     ring_fetch_ahead(writer->expected, size);
@@ -155,13 +160,17 @@ static inline void ring_append(struct ring_writer *writer, uint32_t kind, uint64
     }
     writer->pending = header;
     writer->pending_word = word;
+    writer->pending_at = at;
 }
 
-static inline void ring_publish(struct ring_writer *writer) {
+/* False: nothing was pending. *ret_position: where it was published; a reader may nap there. */
+static inline bool ring_publish(struct ring_writer *writer, uint64_t *ret_position) {
     if (!writer->pending)
-        return;
+        return false;
     store_release(writer->pending, writer->pending_word); /* [publish]; pairs with ring_next, ring_next_slow and ring_get */
     writer->pending = NULL;
+    *ret_position = writer->pending_at;
+    return true;
 }
 
 /* One message at once, where nothing is in the way; false: nothing happened, ask ring_claim. Not while a batch is pending or
@@ -190,6 +199,8 @@ static inline void ring_expect(const struct ring_writer *writer) {
 }
 
 /* ---- Reading ---- */
+
+static inline const void *ring_next_header(const struct ring_reader *reader) { return reader->data + (reader->read & reader->mask); }
 
 /* [next] The next record, without taking it: 1; 0 empty; -EPROTO. */
 static inline int ring_next(struct ring_reader *reader, struct ring_record *ret_record) {

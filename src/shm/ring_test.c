@@ -45,7 +45,7 @@ static int put(struct ring_writer *writer, uint64_t n, uint64_t size) {
     for (uint64_t i = 0; i < size; i++)
         body[i] = byte_of(n, i);
     ring_append(writer, SHM_DATA, size);
-    ring_publish(writer);
+    ring_publish(writer, &(uint64_t){ 0 });
     return 0;
 }
 
@@ -130,7 +130,7 @@ static void test_batch(void **state) {
             ring_append(&pair.writer, SHM_DATA, 100);
             assert_int_equal(ring_next(&pair.reader, &record), 0);
         }
-        ring_publish(&pair.writer);
+        ring_publish(&pair.writer, &(uint64_t){ 0 });
         for (uint64_t i = 0; i < 5; i++)
             get(&pair.reader, n + i, 100);
     }
@@ -196,7 +196,7 @@ static void move_writer(struct ring_writer *writer) {
     ring_writer_unreserve(writer);
     assert_int_equal(ring_claim(writer, sizeof(struct shm_larger), 0, &body), 0);
     ring_append(writer, SHM_RING, sizeof(struct shm_larger));
-    ring_publish(writer);
+    ring_publish(writer, &(uint64_t){ 0 });
     ring_writer_move(writer, larger, sizeof larger);
 }
 
@@ -402,7 +402,7 @@ static void *batches_out(void *argument) {
         uint64_t size = random_size(&seed);
         uint8_t *body;
         while (ring_claim(writer, size, 0, &body) == -EAGAIN) {
-            ring_publish(writer);
+            ring_publish(writer, &(uint64_t){ 0 });
             if (writer->reserve > 0)
                 move_writer(writer);
             else
@@ -412,9 +412,9 @@ static void *batches_out(void *argument) {
             body[i] = byte_of(n, i);
         ring_append(writer, SHM_DATA, size);
         if ((seed >> 33) % 5 == 0)
-            ring_publish(writer);
+            ring_publish(writer, &(uint64_t){ 0 });
     }
-    ring_publish(writer);
+    ring_publish(writer, &(uint64_t){ 0 });
     return NULL;
 }
 

@@ -19,6 +19,8 @@ struct sleep_set {
     struct pollfd *fds;
     unsigned count;
     bool brief; /* sleep for BRIEF_NS at most: what is waited for does not wake */
+    bool may_nap;         /* asked: the sleep may begin with a nap on a word ... */
+    const uint32_t *word; /* ... this one (told: nap_on_word(), and nothing else) */
 };
 
 #define BRIEF_NS 1000000
@@ -54,3 +56,10 @@ int nap_prepare(int socket);
 
 /* True: there is something to receive (nothing is taken), or the end. False: the nap is over, or a signal came. */
 bool nap_on(int socket);
+
+/* The same on a word of shared memory, which somebody makes other than 0 and then wakes (word_wake); it need not be writable
+ * here. True: it is worth a look. False: the nap is over. *ret_rung: somebody woke it, with or without cause. */
+bool nap_on_word(const uint32_t *word, bool *ret_rung);
+
+/* Wakes one that naps on the word. */
+void word_wake(const uint32_t *word);

@@ -347,7 +347,7 @@ def no_root():
 def segment(*records, ring=65536, **changes):
     """A segment of this size with these (kind, body), as a file may hold it."""
     data = bytearray(4096 + ring)
-    fields = {"magic": ("I", 0, 0x4d535748), "version": ("I", 4, 2), "size": ("Q", 8, len(data)), "ring": ("Q", 16, ring),
+    fields = {"magic": ("I", 0, 0x4d535748), "version": ("I", 4, 3), "size": ("Q", 8, len(data)), "ring": ("Q", 16, ring),
               "quota": ("Q", 24, 1 << 30), "barrier": ("I", 32, 3), "entries": ("I", 36, 512), "taken": ("Q", 256, 5),
               "freed": ("Q", 128, 800), "released": ("Q", 384, 2), "receiver": ("I", 512, 7), "sender": ("I", 516, 2),
               "asker": ("I", 520, 0), "state": ("I", 524, 1), "larger": ("Q", 40, 0), "from": ("Q", 48, 0), "inode": ("Q", 56, 0)}
@@ -409,7 +409,7 @@ HOSTILE = [
     ("empty", b"", "shorter than the header"),
     ("short", segment()[:300], "shorter than the header"),
     ("magic", segment(magic=1), "magic"),
-    ("version", segment(version=1), "its version is not 2"),
+    ("version", segment(version=1), "its version is not 3"),
     ("no ring", segment(ring=4096)[:4096], "shorter than its header says"),
     ("cut", segment()[:69631], "shorter than its header says"),
     ("huge", segment(size=1 << 63), "shorter than its header says"),

@@ -26,6 +26,8 @@ QUICK = [
     ("wake", {"MESSAGES": 2, "ASK": 1, "LIGHT": 0, **ENDS}),
     ("wake", {"MESSAGES": 2, "TAKES": 1, "ASK": 1, **ENDS}),
     ("wake", {"MESSAGES": 1, "ASK": 1, "DIE": 1, **ENDS}),
+    ("wake", {"MESSAGES": 2, "BACK": 0, "NAPS": 1}),
+    ("wake", {"MESSAGES": 1, "DIE": 1, "NAPS": 1, **ENDS}),
     ("poll", {"MESSAGES": 1}),
 ]
 LONG = QUICK + [
@@ -41,6 +43,9 @@ LONG = QUICK + [
     ("wake", {"MESSAGES": 2, "ASK": 1, "DIE": 1, **ENDS}),
     ("wake", {"MESSAGES": 1, "BACK": 0, "ENDS": 1}),
     ("wake", {"MESSAGES": 1, "BACK": 0, "ENDS": 1, "LIGHT": 0, "ASK": 1}),
+    ("wake", {"MESSAGES": 3, "BACK": 0, "ROOM": 2, "NAPS": 1}),
+    ("wake", {"MESSAGES": 1, "BACK": 1, "NAPS": 1}),
+    ("wake", {"MESSAGES": 2, "BACK": 0, "NAPS": 1, "LIGHT": 0}),
     ("poll", {"MESSAGES": 1, "LIGHT": 0}),
     ("poll", {"MESSAGES": 1, "READS": 2}),
     ("poll", {"MESSAGES": 2, "READS": 0}),
@@ -68,6 +73,8 @@ BROKEN = {
         ("the end is told without another look", {"MESSAGES": 2, **ENDS}),
         ("who waits for what is taken is not rung", {"MESSAGES": 2, "ASK": 1, **ENDS}),
         ("nobody looks for the dead", {"MESSAGES": 1, "ASK": 1, "DIE": 1, **ENDS}),
+        ("a nap begins without a look at the word", {"MESSAGES": 2, "BACK": 0, "NAPS": 1}),
+        ("a nap is rung for once, like a sleep", {"MESSAGES": 2, "BACK": 0, "NAPS": 1}),
     ],
     "poll": [
         ("there is no barrier", {"MESSAGES": 1}),
@@ -80,7 +87,7 @@ BROKEN = {
 # Where the steps of each model stand. It may name those of the others' code, too.
 CODE = {
     "ring": ["shm/ring.h", "shm/ring.c"],
-    "wake": ["transport/shm/wake.c", "transport/shm/shm.h", "transport/shm/shm.c", "core/waiting.c", "core/peer.c"],
+    "wake": ["transport/shm/wake.c", "transport/shm/shm.h", "transport/shm/shm.c", "core/waiting.c", "core/peer.c", "wait/sleeper.c"],
     "poll": ["core/poll_many.c"],
 }
 

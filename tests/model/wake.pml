@@ -14,9 +14,13 @@
  * later loads go on: the one reordering that all processors do. LIGHT: only the barrier of who falls asleep commits it
  * (membarrier); else the publisher has a fence of its own. The kernel shows a death after all that the dead one stored.
  *
+ * A receiver may nap (NAPS) on the word that its next message will change, instead of sleeping on the socket: the kernel looks at
+ * the word and queues the sleeper in one step, and whoever wakes does so after his stores. A nap hears of nothing but messages; it
+ * ends by itself, which is counted on only where there is an end to hear of.
+ *
  * Checked in every interleaving: nobody sleeps for ever (no invalid end state), so no wake-up is lost, be it by a message, by room,
  * by what was taken, by a goodbye or by a death; and what was sent before a goodbye or a death is received (assert).
- * MUTATE=1..10 breaks one step each; the check must then fail (model.py). */
+ * MUTATE=1..12 breaks one step each; the check must then fail (model.py). */
 
 #ifndef MESSAGES
 #define MESSAGES 2 /* in direction 0 */
@@ -45,6 +49,9 @@
 #ifndef MUTATE
 #define MUTATE 0
 #endif
+#ifndef NAPS
+#define NAPS 0
+#endif
 #ifndef LIGHT
 #define LIGHT 1
 #endif
@@ -58,6 +65,8 @@ byte sent_stored[2], freed_stored[2], state_stored[2]; /* what their owners stor
 byte receiver_asleep[2], sender_asleep[2], asker_asleep[2];
 byte rung_receiver[2], rung_sender[2], rung_asker[2]; /* the word for which the peer was last rung */
 byte bell[2];
+bool napping[2];  /* of each direction: its receiver is in the kernel's queue ... */
+byte naps_for[2]; /* ... on the word of this message */
 bool slot[4], waker[4];
 byte ended_threads[2]; /* of each end */
 bool dead;    /* end 1 */
@@ -77,14 +86,14 @@ end:
     od
 }
 
-/* The thread `me` of end `end_`, beside `other`; word: its asleep word; changed: why not to sleep. */
-inline fall_asleep(me, other, end_, word, changed) {
+/* The thread `me` of end `end_`, beside `other`; word: its asleep word; changed: why not to sleep; nap: it may, on the word of
+ * the message after `next`. */
+inline fall_asleep(me, other, end_, word, changed, nap, next) {
     slot[me] = true; /* [register] */
-#if MUTATE == 4
-    word = 1;
-#else
-    word = (word + 1) | 1; /* [arm], with a fence */
+#if MUTATE != 4
+    sleeps++;
 #endif
+    word = ((nap) -> (next) << 2 | 3 : sleeps << 2 | 1); /* [arm], with a fence */
 #if LIGHT && MUTATE != 1
     d_step { /* [barrier] */
         sent[1 - (end_)] = sent_stored[1 - (end_)];
@@ -97,37 +106,67 @@ inline fall_asleep(me, other, end_, word, changed) {
     :: (changed) || ((end_) == 0 && gone) /* [again] */
 #endif
     :: else ->
-        if /* [sleep] */
-        :: atomic { bell[end_] > 0 -> bell[end_]-- }; /* [drain] */
-#if MUTATE != 5
-            if :: slot[other] -> waker[other] = true :: else fi /* [kick] */
+        if
+#if NAPS
+        :: nap -> /* of direction 1 - end_ */
+            d_step {
+#if MUTATE != 11
+                if
+                :: sent[1 - (end_)] == next ->
 #endif
-        :: waker[me]
-#if MUTATE != 10
-        :: (end_) == 0 && dead -> gone = true; /* [gone]: a hang-up wakes all who sleep on it */
-#if MUTATE != 5
-            if :: slot[other] -> waker[other] = true :: else fi
+                    napping[1 - (end_)] = true;
+                    naps_for[1 - (end_)] = next /* [nap] */
+#if MUTATE != 11
+                :: else
+                fi
 #endif
-#endif
-        fi;
-        waker[me] = false
-    fi;
-#if MUTATE == 4
-    word = 0;
+            };
+            if
+            :: !napping[1 - (end_)]
+            :: napping[1 - (end_)] && (state_stored[1 - (end_)] != OPEN || dead) -> napping[1 - (end_)] = false
+            fi
+        :: !(nap) ->
 #else
-    word++; /* [disarm] */
+        :: true ->
 #endif
+            if /* [sleep] */
+            :: atomic { bell[end_] > 0 -> bell[end_]-- }; /* [drain] */
+#if MUTATE != 5
+                if :: slot[other] -> waker[other] = true :: else fi /* [kick] */
+#endif
+            :: waker[me]
+#if MUTATE != 10
+            :: (end_) == 0 && dead -> gone = true; /* [gone]: a hang-up wakes all who sleep on it */
+#if MUTATE != 5
+                if :: slot[other] -> waker[other] = true :: else fi
+#endif
+#endif
+            fi;
+            waker[me] = false
+        fi
+    fi;
+    word = 0; /* [disarm] */
     slot[me] = false
 }
 
 /* A doorbell on its way to end_. */
 #define TO_THE_BELL(END) d_step { if :: bell[END] < BELL_FULL -> bell[END]++ :: else fi } /* [ring] */
 
-/* The peer's receiver may sleep for what was published. */
-inline wake_receiver(end_) {
+/* A receiver of direction D in the kernel's queue is woken; what the waker stored is there to be seen. */
+#define WAKE_THE_NAP(D, HEADER) d_step { sent[D] = sent_stored[D]; if :: napping[D] && naps_for[D] == (HEADER) -> napping[D] = false :: else fi }
+
+/* The peer's receiver may sleep for what was published, at `header`. */
+inline wake_receiver(end_, header) {
     seen = receiver_asleep[1 - (end_)]; /* [look] */
     if
-    :: IS_ODD(seen) && seen != rung_receiver[1 - (end_)] ->
+#if NAPS && MUTATE == 12
+    :: (seen & 3) == 3 && seen != rung_receiver[1 - (end_)] ->
+        rung_receiver[1 - (end_)] = seen;
+        WAKE_THE_NAP(1 - (end_), header)
+#elif NAPS
+    :: (seen & 3) == 3 && seen >> 2 == (header) -> WAKE_THE_NAP(1 - (end_), header)
+#endif
+    :: (seen & 3) == 1 && seen != rung_receiver[1 - (end_)] ->
         rung_receiver[1 - (end_)] = seen;
         TO_THE_BELL(end_)
     :: else
@@ -161,7 +200,7 @@ inline tell(E, what) {
     state[E] == state_stored[E]; /* [fence] */
 #endif
 #if MUTATE != 6
-    wake_receiver(1 - (E));
+    wake_receiver(1 - (E), sent_stored[E]);
     if :: what == CLOSED -> wake_sender(1 - (E)) :: else fi
 #endif
 }
@@ -176,16 +215,16 @@ inline finish(E) {
 #define NOBODY(E) (state[1 - (E)] == CLOSED || ((E) == 0 && gone))
 
 proctype sender(byte D; byte messages) {
-    byte n, seen, asker, told;
+    byte n, seen, asker, told, sleeps;
     bool last;
     {
         do
         :: n == messages || NOBODY(D) -> break
         :: n < messages && !NOBODY(D) && n - freed[D] >= ROOM ->
-            fall_asleep(D, 3 - D, D, sender_asleep[D], n - freed[D] < ROOM || state[1 - D] == CLOSED)
+            fall_asleep(D, 3 - D, D, sender_asleep[D], n - freed[D] < ROOM || state[1 - D] == CLOSED, 0, 0)
         :: n < messages && !NOBODY(D) && n - freed[D] < ROOM ->
 #if MUTATE == 2
-            wake_receiver(1 - D);
+            wake_receiver(1 - D, n);
 #endif
             n++;
             sent_stored[D] = n; /* [publish] */
@@ -193,7 +232,7 @@ proctype sender(byte D; byte messages) {
             sent[D] == sent_stored[D]; /* [fence] */
 #endif
 #if MUTATE != 2
-            wake_receiver(1 - D)
+            wake_receiver(1 - D, n - 1)
 #endif
         od;
 #if ASK
@@ -202,7 +241,7 @@ proctype sender(byte D; byte messages) {
         :: freed[D] != n && !NOBODY(D) ->
             told = freed[D]; /* what it compares with */
             if
-            :: told != n -> fall_asleep(D, 3 - D, D, asker_asleep[D], freed[D] != told || state[1 - D] == CLOSED)
+            :: told != n -> fall_asleep(D, 3 - D, D, asker_asleep[D], freed[D] != told || state[1 - D] == CLOSED, 0, 0)
             :: else
             fi
         od;
@@ -217,8 +256,8 @@ proctype sender(byte D; byte messages) {
 }
 
 proctype receiver(byte D; byte messages) {
-    byte n, seen, asker, ended;
-    bool last;
+    byte n, seen, asker, ended, sleeps;
+    bool last, may_nap;
     {
         do
         :: n == messages -> break
@@ -230,7 +269,14 @@ proctype receiver(byte D; byte messages) {
             if
             :: sent[D] != n /* ... then what came before it [next] */
             :: sent[D] == n && ended -> break
-            :: sent[D] == n && !ended -> fall_asleep(2 + D, 1 - D, 1 - D, receiver_asleep[D], sent[D] != n || state[D] != OPEN)
+            :: sent[D] == n && !ended ->
+#if NAPS
+                if
+                :: may_nap = true
+                :: may_nap = false
+                fi;
+#endif
+                fall_asleep(2 + D, 1 - D, 1 - D, receiver_asleep[D], sent[D] != n || state[D] != OPEN, may_nap, n)
             fi
         :: n < messages && sent[D] != n ->
             n++;

@@ -101,6 +101,13 @@ static inline int claim(struct shm_link *shm, uint64_t size, uint8_t **ret_body)
     return unlikely(r == -EPROTO) ? sender_fault(shm, sender->ring.fault) : r;
 }
 
+/* Each publication looks, as the reader may nap for that one. */
+static void publish(struct shm_link *shm) {
+    uint64_t position;
+    if (likely(ring_publish(&shm->sender.ring, &position)))
+        wake_receiver(shm, position);
+}
+
 struct shm_seen sender_look(const struct shm_sender *sender) {
     if (!sender->peer)
         return (struct shm_seen){ 0 };
@@ -128,8 +135,7 @@ static int larger_announce(struct shm_link *shm, int fd, uint64_t size) {
     store_relaxed(&own->larger_inode, sys_fstat(fd, &status) < 0 ? 0 : (uint64_t)status.st_ino);
     store_relaxed(&own->larger_from, ring->write);
     store_relaxed(&own->larger_size, size);
-    ring_publish(ring);
-    wake_receiver(shm);
+    publish(shm);
     return 0;
 }
 
@@ -146,7 +152,7 @@ static bool ring_extend(struct shm_link *shm) {
     struct shm_sender *sender = &shm->sender;
     if (sender->ring.reserve == 0 || !sender->peer || !carrier_writable(shm))
         return false;
-    ring_publish(&sender->ring);
+    publish(shm);
     ring_writer_unreserve(&sender->ring); /* it is tried once */
     cleanup_fd fd = -1;
     struct memory larger = { 0 };
@@ -198,8 +204,7 @@ static int pool_extend(struct shm_link *shm, uint64_t size) {
     }
     memcpy(body, &chunk, sizeof chunk);
     ring_append(&shm->sender.ring, SHM_CHUNK, sizeof chunk);
-    ring_publish(&shm->sender.ring);
-    wake_receiver(shm);
+    publish(shm);
     return 0;
 }
 
@@ -383,14 +388,13 @@ int shm_send(struct link *link, const hawser_message *messages, size_t n, const 
         if (unlikely(r < 0))
             break;
         if (ring->write - published >= BATCH) {
-            ring_publish(ring);
+            publish(shm);
             published = ring->write;
         }
     }
     if (unlikely(sent == 0))
         return r;
-    ring_publish(ring);
-    wake_receiver(shm);
+    publish(shm);
     *ret_sent = sent;
     return 0;
 }
@@ -398,11 +402,12 @@ int shm_send(struct link *link, const hawser_message *messages, size_t n, const 
 int shm_put(struct link *link, const void *data, size_t size) {
     struct shm_link *shm = shm_of(link);
     struct shm_sender *sender = &shm->sender;
+    uint64_t position = sender->ring.write;
     if (unlikely(size >= sender->quick_below || load_relaxed(&link->broken) ||
                  load_relaxed(&link->peer.gone) || load_relaxed(&sender->peer->state) >= SHM_CLOSED ||
                  !ring_put(&sender->ring, data, size)))
         return 1;
-    wake_met_receiver(shm);
+    wake_met_receiver(shm, position);
     return 0;
 }
 
@@ -551,8 +556,7 @@ int shm_commit(struct link *link, void *data, size_t size) {
         loan_drop(shm, loan);
     if (r < 0)
         return r;
-    ring_publish(&shm->sender.ring);
-    wake_receiver(shm);
+    publish(shm);
     return 0;
 }
 

@@ -118,6 +118,7 @@ static int shm_create(const struct options *options, enum link_role role, struct
         return error_set(-ENOMEM, "no memory for a channel");
     link_init(&shm->link, &transport_shm, options, role);
     shm->carrier = shm->own_fd = -1;
+    shm->link.apart = -1; /* nobody has asked yet */
     *ret_link = &shm->link;
     return 0;
 }
@@ -166,7 +167,7 @@ static void shm_tell(struct shm_link *shm, uint32_t state) {
         return;
     store_release(&own->state, state); /* pairs with receiver_empty and acked_by: the messages come before */
     fence_seq_cst();                   /* pairs with fall_asleep */
-    wake_receiver(shm);
+    wake_receiver(shm, shm->sender.ring.write); /* a nap that begins just now lasts */
     if (state == SHM_CLOSED && receiver_meet(shm))
         wake_sender(shm);
 }
@@ -217,7 +218,6 @@ static void shm_close(struct link *link, bool owner) {
 
 const struct transport transport_shm = {
     .scheme = "shm",
-    .naps = true,
     .capabilities = HAWSER_CAN_TWO_WAY | HAWSER_CAN_SYNC | HAWSER_CAN_ZERO_COPY | HAWSER_CAN_DESCRIPTORS |
                     HAWSER_CAN_CREDENTIALS | HAWSER_CAN_PAIR | HAWSER_CAN_GOODBYE | HAWSER_CAN_ORDERED,
     .listen = rendezvous_listen,

@@ -89,6 +89,7 @@ struct shm_link {
     struct shm_receiver receiver;
     uint64_t acked; /* the asker's: the peer's taken count when last looked at; atomic */
     uint32_t sleepers[SLEEPERS]; /* atomic: arms without their disarm */
+    uint32_t sleeps[SLEEPERS];   /* of each ever */
     bool announced; /* [R] an arm has begun */
     uint64_t rings_due, brought; /* atomic: doorbells that were in order, and what they had brought by ... */
     int64_t rings_ns;            /* ... this time; atomic */
@@ -152,7 +153,8 @@ int shm_acked(struct link *link, uint64_t *ret_taken);
 
 /* ---- wake.c ---- */
 
-void wake_unmet(struct shm_link *shm);
+void wake_unmet(struct shm_link *shm, uint64_t position);
+void wake_nap(struct shm_link *shm, uint64_t position);
 void wake_ring(struct shm_link *shm);
 void wake_drain(struct shm_link *shm);
 bool shm_announce(struct link *link);
@@ -167,26 +169,31 @@ static inline void shm_glance_again(struct shm_link *shm, struct shm_glance *gla
         peer_glance(&shm->link, &glance->looked_ns);
 }
 
-/* [S] [look] after publishing: a doorbell, once for each time the peer's receiver fell asleep. The peer was met. */
-static inline void wake_met_receiver(struct shm_link *shm) {
+/* [S] [look] after publishing at that position: a doorbell, once for each time the peer's receiver fell asleep; if it naps, when that
+ * is for what was published here: this look may come so late that it naps for the next already. The peer was met. */
+static inline void wake_met_receiver(struct shm_link *shm, uint64_t position) {
     struct shm_sender *sender = &shm->sender;
     if (likely(sender->light))
         fence_compiler(); /* pairs with barrier_heavy: shm_arm, or shm_settle, has the peer issue it */
     else
         fence_seq_cst(); /* [fence]; pairs with fall_asleep */
     uint32_t asleep = load_relaxed(&sender->peer->receiver_asleep);
-    if (likely(!(asleep & 1)) || asleep == sender->rung)
+    if (likely(!(asleep & SHM_SLEEPS)))
         return;
-    sender->rung = asleep;
-    wake_ring(shm);
+    if (asleep == shm_nap_at(position)) {
+        wake_nap(shm, position);
+    } else if (asleep != sender->rung && (asleep & SHM_NAPS) != SHM_NAPS) {
+        sender->rung = asleep;
+        wake_ring(shm);
+    }
 }
 
 /* The same, met or not. */
-static inline void wake_receiver(struct shm_link *shm) {
+static inline void wake_receiver(struct shm_link *shm, uint64_t position) {
     if (likely(shm->sender.peer != NULL))
-        wake_met_receiver(shm);
+        wake_met_receiver(shm, position);
     else
-        wake_unmet(shm);
+        wake_unmet(shm, position);
 }
 
 /* [R] [look] after publishing cursors or releases. */
@@ -198,9 +205,9 @@ static inline void wake_sender(struct shm_link *shm) {
         fence_seq_cst(); /* [fence]; pairs with fall_asleep */
     uint32_t sender = load_relaxed(&receiver->peer->sender_asleep);
     uint32_t asker = load_relaxed(&receiver->peer->asker_asleep);
-    if (likely(!((sender | asker) & 1)))
+    if (likely(!((sender | asker) & SHM_SLEEPS)))
         return;
-    if (!((sender & 1) && sender != receiver->rung_sender) && !((asker & 1) && asker != receiver->rung_asker))
+    if (!((sender & SHM_SLEEPS) && sender != receiver->rung_sender) && !((asker & SHM_SLEEPS) && asker != receiver->rung_asker))
         return;
     receiver->rung_sender = sender;
     receiver->rung_asker = asker;
