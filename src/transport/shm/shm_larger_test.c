@@ -224,11 +224,69 @@ static void test_unwatched(void **state) {
     ends_close(&ends);
 }
 
+#define LARGE 65536
+
+static int send_large(hawser_channel *channel, unsigned number) {
+    uint8_t *bytes = pattern(LARGE, number);
+    int r = hawser_send(channel, bytes, LARGE, HAWSER_NOW);
+    free(bytes);
+    return r;
+}
+
+static void take_large(hawser_channel *channel, unsigned number, hawser_message *ret_message) {
+    ok(hawser_take(channel, HAWSER_NOW, ret_message));
+    assert_int_equal(ret_message->size, LARGE);
+    assert_true(matches(ret_message->data, LARGE, number));
+}
+
+/* Messages too large for the first ring: when they stream the larger one comes, and carries them. A reader that takes and holds
+ * finds the rest in the pool; for one that does not take, the sender waits. */
+static void test_large_messages(void **state) {
+    (void)state;
+    enum { MOST = 200, HELD = 60 };
+    struct ends ends = pair_of("shm://");
+    hawser_message messages[MOST];
+    meet(&ends);
+    for (unsigned i = 0; i < 10; i++) { /* one at a time: nothing comes */
+        ok(send_large(ends.a, i));
+        take_large(ends.b, i, &messages[i]);
+        ok(hawser_release(ends.b, &messages[i]));
+    }
+    assert_int_equal(ring_of(ends.a), SHM_FIRST_RING);
+    unsigned sent = 0, taken = 0;
+    int r = 0;
+    while (sent < MOST && (r = send_large(ends.a, sent)) == 0)
+        sent++;
+    assert_int_equal(r, -EAGAIN);
+    assert_in_range(sent, 12, 40);
+    assert_int_equal(ring_of(ends.a), 1 << 20);
+    hawser_poll_item item = { .channel = ends.a, .events = HAWSER_OUT };
+    assert_int_equal(hawser_poll(&item, 1, HAWSER_NOW), -EAGAIN);
+    for (; taken < sent; taken++)
+        take_large(ends.b, taken, &messages[taken]);
+    assert_int_equal(hawser_poll(&item, 1, HAWSER_NOW), 1);
+    for (; taken < HELD; taken++, sent++) {
+        ok(send_large(ends.a, sent));
+        take_large(ends.b, taken, &messages[taken]);
+    }
+    for (unsigned i = 0; i < HELD; i++) { /* in any order */
+        unsigned which = (i * 7 + 3) % HELD;
+        assert_true(matches(messages[which].data, LARGE, which));
+        ok(hawser_release(ends.b, &messages[which]));
+    }
+    for (unsigned i = 0; i < 5 * MOST; i++, sent++, taken++) {
+        ok(send_large(ends.a, sent));
+        take_large(ends.b, taken, &messages[0]);
+        ok(hawser_release(ends.b, &messages[0]));
+    }
+    ends_close(&ends);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_moves),          cmocka_unit_test(test_holds_and_loans), cmocka_unit_test(test_batch),
         cmocka_unit_test(test_cannot_have_it), cmocka_unit_test(test_cannot_take_it),  cmocka_unit_test(test_unwatched),
-        cmocka_unit_test(test_differ),
+        cmocka_unit_test(test_differ),         cmocka_unit_test(test_large_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
