@@ -103,9 +103,8 @@ static inline int claim(struct shm_link *shm, uint64_t size, uint8_t **ret_body)
     return unlikely(r == -EPROTO) ? sender_fault(shm, sender->ring.fault) : r;
 }
 
-/* Each publication looks, as the reader may nap for that one. */
 static void publish(struct shm_link *shm) {
-    uint64_t position;
+    uint64_t position; /* each looks, as the reader may nap for that one */
     if (likely(ring_publish(&shm->sender.ring, &position)))
         wake_receiver(shm, position);
 }
@@ -176,7 +175,7 @@ static bool ring_extend(struct shm_link *shm) {
 /* Messages too large for the first ring, and the reader does not keep up: a stream is faster through the larger one. */
 static void stream_extend(struct shm_link *shm, uint64_t size) {
     struct shm_sender *sender = &shm->sender;
-    if (unlikely(sender->ring.reserve > 0 && sender->pool && sender->pool->sent >= STREAM && sender->n_loans == 0 && sender->peer) &&
+    if (unlikely(sender->ring.reserve > 0 && sender->pool && sender->pool->sent >= STREAM && sender->peer) &&
         size <= ring_inline_max(larger_size(shm)))
         (void)ring_extend(shm);
 }
@@ -455,8 +454,8 @@ static bool room_outside(struct shm_link *shm, uint64_t size) {
 
 static bool room_for(struct shm_link *shm, const struct refusal *refusal) {
     struct shm_sender *sender = &shm->sender;
-    bool outside = refusal->loan || refusal->size > sender->inline_max ||
-                   (!refusal->fds && spills(shm, refusal->size) && ring_room(&sender->ring, refusal->size, ring_spare(sender->n_loans)) == 0);
+    bool outside = refusal->loan || refusal->size > sender->inline_max || (!refusal->fds && spills(shm, refusal->size) &&
+                   ring_room(&sender->ring, refusal->size, ring_spare(sender->n_loans)) == 0);
     uint64_t least = sender->inline_max < 256 ? sender->inline_max : 256;
     uint64_t size = outside ? sizeof(struct shm_descriptor) : refusal->size > least ? refusal->size : least;
     if (refusal->fds && !outside)
