@@ -31,6 +31,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,10 +46,12 @@
     X(int, epoll_pwait2, (int epoll, struct epoll_event *events, int n, const struct timespec *timeout), (epoll, events, n, timeout), raw_epoll_pwait2) \
     X(int, epoll_wait, (int epoll, struct epoll_event *events, int n, int timeout_ms), (epoll, events, n, timeout_ms), epoll_wait) \
     X(int, eventfd, (unsigned value, int flags), (value, flags), eventfd) \
+    X(int, fallocate, (int fd, int mode, off_t offset, off_t size), (fd, mode, offset, size), fallocate) \
     X(int, fchmod, (int fd, mode_t mode), (fd, mode), fchmod) \
     X(int, fchmodat, (int directory, const char *path, mode_t mode, int flags), (directory, path, mode, flags), fchmodat) \
     X(int, fcntl, (int fd, int operation, long argument), (fd, operation, argument), fcntl) \
     X(int, flock, (int fd, int operation), (fd, operation), flock) \
+    X(int, fsetxattr, (int fd, const char *name, const void *value, size_t size, int flags), (fd, name, value, size, flags), fsetxattr) \
     X(int, fstat, (int fd, struct stat *status), (fd, status), fstat) \
     X(int, fstatat, (int directory, const char *path, struct stat *status, int flags), (directory, path, status, flags), fstatat) \
     X(int, fstatfs, (int fd, struct statfs *status), (fd, status), fstatfs) \
@@ -62,6 +65,8 @@
     X(int, getsockname, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length), getsockname) \
     X(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *length), (fd, level, name, value, length), getsockopt) \
     X(int, ioctl, (int fd, unsigned long request, void *argument), (fd, request, argument), raw_ioctl) \
+    X(int, linkat, (int from_directory, const char *from, int to_directory, const char *to, int flags), \
+      (from_directory, from, to_directory, to, flags), linkat) \
     X(int, listen, (int fd, int backlog), (fd, backlog), listen) \
     X(off_t, lseek, (int fd, off_t offset, int whence), (fd, offset, whence), lseek) \
     X(int, madvise, (void *start, size_t size, int advice), (start, size, advice), madvise) \
@@ -87,6 +92,7 @@
     X(int, pidfd_open, (pid_t pid, unsigned flags), (pid, flags), raw_pidfd_open) \
     X(int, pipe2, (int *fds, int flags), (fds, flags), pipe2) \
     X(int, ppoll, (struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask), (fds, n, timeout, mask), raw_ppoll) \
+    X(ssize_t, pread, (int fd, void *buffer, size_t size, off_t offset), (fd, buffer, size, offset), pread) \
     X(int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old), raw_pthread_sigmask) \
     X(ssize_t, pwritev2, (int fd, const struct iovec *vector, int n, off_t offset, int flags), (fd, vector, n, offset, flags), raw_pwritev2) \
     X(ssize_t, read, (int fd, void *buffer, size_t size), (fd, buffer, size), read) \

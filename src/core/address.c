@@ -10,6 +10,7 @@
 #include "core/transport.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,14 +30,18 @@ int address_error(const struct address *address, unsigned at, const char *what) 
     return error_set(-EINVAL, "address \"%s\": %s at character %u (\"%s\")", shown, what, at + 1, shown + at);
 }
 
-/* n: the scheme's length. */
-static int scheme_error(const struct address *address, unsigned n) {
+/* n: the scheme's length. schemes: NULL: those of the transports. */
+static int scheme_error(const struct address *address, unsigned n, const char *const *schemes) {
     char known[160] = "";
-    for (unsigned i = 0; transports[i]; i++) {
+    for (unsigned i = 0; schemes ? schemes[i] != NULL : transports[i] != NULL; i++) {
         size_t used = strlen(known);
-        const char *before = i == 0 ? "" : transports[i + 1] ? ", " : " and ";
-        snprintf(known + used, sizeof known - used, "%s%s", before, transports[i]->scheme);
+        bool last = schemes ? !schemes[i + 1] : !transports[i + 1];
+        const char *before = i == 0 ? "" : last ? " and " : ", ";
+        snprintf(known + used, sizeof known - used, "%s%s", before, schemes ? schemes[i] : transports[i]->scheme);
     }
+    if (schemes && !schemes[1])
+        return error_set(-EINVAL, "address \"%s\": expected %s://NAME at character 1, not \"%.*s\"", address->text, known, (int)n,
+                         address->text);
     return error_set(-EINVAL, "address \"%s\": unknown mechanism \"%.*s\" at character 1; the mechanisms are %s", address->text,
                      (int)n, address->text, known);
 }
@@ -48,7 +53,18 @@ static int check_characters(const struct address *address) {
     return 0;
 }
 
-static int parse_scheme(struct address *address, unsigned *ret_place) {
+static int find_scheme(struct address *address, unsigned n, const char *const *schemes, unsigned *ret_scheme) {
+    if (!schemes)
+        address->transport = transport_find(address->text, n);
+    for (unsigned i = 0; schemes && schemes[i]; i++)
+        if (strlen(schemes[i]) == n && strncmp(schemes[i], address->text, n) == 0) {
+            *ret_scheme = i;
+            return 0;
+        }
+    return address->transport ? 0 : scheme_error(address, n, schemes);
+}
+
+static int parse_scheme(struct address *address, const char *const *schemes, unsigned *ret_place, unsigned *ret_scheme) {
     unsigned n = 0;
     const char *text = address->text;
     while ((text[n] >= 'a' && text[n] <= 'z') || (n > 0 && text[n] >= '0' && text[n] <= '9') ||
@@ -58,14 +74,11 @@ static int parse_scheme(struct address *address, unsigned *ret_place) {
         return address_error(address, 0, "expected a mechanism, in lower case");
     if (strncmp(text + n, "://", 3) != 0)
         return address_error(address, n, "expected \"://\", as in shm://NAME,");
-    address->transport = transport_find(text, n);
-    if (!address->transport)
-        return scheme_error(address, n);
     *ret_place = n + 3;
-    return 0;
+    return find_scheme(address, n, schemes, ret_scheme);
 }
 
-int address_parse(const char *text, struct address *ret_address) {
+static int parse(const char *text, const char *const *schemes, struct address *ret_address, unsigned *ret_scheme) {
     struct address address = { 0 };
     if (!text)
         return error_note(-EINVAL, "the address is NULL");
@@ -77,7 +90,7 @@ int address_parse(const char *text, struct address *ret_address) {
     unsigned place = 0;
     int error = check_characters(&address);
     if (!error)
-        error = parse_scheme(&address, &place);
+        error = parse_scheme(&address, schemes, &place, ret_scheme);
     if (error)
         return error;
     size_t place_length = strcspn(address.text + place, "?");
@@ -90,6 +103,12 @@ int address_parse(const char *text, struct address *ret_address) {
     }
     *ret_address = address;
     return 0;
+}
+
+int address_parse(const char *text, struct address *ret_address) { return parse(text, NULL, ret_address, NULL); }
+
+int address_parse_as(const char *text, const char *const *schemes, struct address *ret_address, unsigned *ret_scheme) {
+    return parse(text, schemes, ret_address, ret_scheme);
 }
 
 /* The number's own digits; the rest is the unit. */

@@ -9,7 +9,7 @@
 struct transport;
 
 struct address {
-    const struct transport *transport;
+    const struct transport *transport; /* NULL: of address_parse_as() */
     char text[HAWSER_ADDRESS_MAX];  /* as given */
     char place[HAWSER_ADDRESS_MAX]; /* between :// and ?; percent-encoding is not a thing here */
     unsigned query;                 /* offset in text of the query's first character; of the NUL if there is none */
@@ -18,6 +18,9 @@ struct address {
 /* -EINVAL with a sentence that shows the address and points at the offending character. Does not look at the place
  * (the mechanism does) nor at the query (options_resolve does). */
 int address_parse(const char *text, struct address *ret_address);
+
+/* The same for what is no channel. schemes: what it may be ("sem"), NULL at the end; *ret_scheme is which of them it is. */
+int address_parse_as(const char *text, const char *const *schemes, struct address *ret_address, unsigned *ret_scheme);
 
 /* -EINVAL, sentence: `address "shm:/x": expected "://" at character 4 (":/x")`. at: offset in address->text. */
 int address_error(const struct address *address, unsigned at, const char *what);

@@ -221,48 +221,87 @@ static const struct rule *find_rule(const char *name, size_t length) {
     return NULL;
 }
 
-static int apply_pair(const struct address *address, unsigned at, unsigned length, struct options *options,
-                      uint32_t *seen) {
-    const char *text = address->text + at;
-    unsigned name = (unsigned)strcspn(text, "=&");
-    const struct rule *rule = find_rule(text, name);
-    if (!rule)
-        return address_error(address, at, name > 0 ? "unknown option (hawser_options(3) lists them)" : "expected an option");
-    if (text[name] != '=')
-        return address_error(address, at + name, "expected \"=\" and a value");
-    uint32_t bit = UINT32_C(1) << (rule - rules);
-    if (*seen & bit)
-        return address_error(address, at, "option given twice");
-    *seen |= bit;
-    size_t bad = 0;
-    int error = read_value(rule, text + name + 1, length - name - 1, options, &bad);
-    return error == -EINVAL ? address_error(address, at + name + 1 + (unsigned)bad, rule->expected) : error;
+int own_option_size(const char *text, size_t length, void *to) { return parse_size(text, length, to); }
+
+int own_option_time(const char *text, size_t length, void *to) { return parse_time(text, length, to); }
+
+int own_option_switch(const char *text, size_t length, void *to) {
+    bool yes = length == 3 && strncmp(text, "yes", 3) == 0, no = length == 2 && strncmp(text, "no", 2) == 0;
+    if (yes || no)
+        *(bool *)to = yes;
+    return yes || no ? 0 : -EINVAL;
 }
 
-static int apply_query(const struct address *address, struct options *options) {
-    uint32_t seen = 0;
+/* One pair of the query: its name and its value. */
+struct pair {
+    const char *text;
+    unsigned at, name, length; /* at: in the address; name: bytes of it; length: of all */
+};
+
+static const struct own_option *find_own(const struct own_option *own, const struct pair *pair) {
+    for (; own && own->name; own++)
+        if (strlen(own->name) == pair->name && strncmp(own->name, pair->text, pair->name) == 0)
+            return own;
+    return NULL;
+}
+
+/* Each option has a bit: the rules' first, then the caller's own. */
+static int see(const struct address *address, const struct pair *pair, unsigned number, uint64_t *seen) {
+    uint64_t bit = UINT64_C(1) << number;
+    if (pair->text[pair->name] != '=')
+        return address_error(address, pair->at + pair->name, "expected \"=\" and a value");
+    if (*seen & bit)
+        return address_error(address, pair->at, "option given twice");
+    *seen |= bit;
+    return 0;
+}
+
+static int apply_pair(const struct address *address, const struct pair *pair, const struct own_option *own,
+                      struct options *options, uint64_t *seen) {
+    const struct rule *rule = find_rule(pair->text, pair->name);
+    const struct own_option *found = rule ? NULL : find_own(own, pair);
+    const char *value = pair->text + pair->name + 1;
+    size_t bad = 0, length = pair->length - pair->name - 1;
+    if (!rule && !found)
+        return address_error(address, pair->at, pair->name > 0 ? "unknown option (hawser_options(3) lists them)" : "expected an option");
+    int error = see(address, pair, (unsigned)(rule ? (size_t)(rule - rules) : N_RULES + (size_t)(found - own)), seen);
+    if (error)
+        return error;
+    error = rule ? read_value(rule, value, length, options, &bad) : found->read(value, length, found->to);
+    return error == -EINVAL ? address_error(address, pair->at + pair->name + 1 + (unsigned)bad, rule ? rule->expected : found->expected)
+                            : error;
+}
+
+static int apply_query(const struct address *address, const struct own_option *own, struct options *options) {
+    uint64_t seen = 0;
     unsigned at = address->query;
     while (address->text[at]) {
-        unsigned length = (unsigned)strcspn(address->text + at, "&");
-        int error = apply_pair(address, at, length, options, &seen);
+        const char *text = address->text + at;
+        struct pair pair = { text, at, (unsigned)strcspn(text, "=&"), (unsigned)strcspn(text, "&") };
+        int error = apply_pair(address, &pair, own, options, &seen);
         if (error)
             return error;
-        at += length;
+        at += pair.length;
         if (address->text[at] == '&' && !address->text[++at])
             return address_error(address, at, "expected an option");
     }
     return 0;
 }
 
-int options_resolve(const hawser_options *given, const struct address *address, struct options *ret_options) {
+int options_resolve_own(const hawser_options *given, const struct address *address, const struct own_option *own,
+                        struct options *ret_options) {
     struct options options = { 0 };
     int error = 0;
     fall_back(&options);
     if (given)
         error = apply_given(given, &options);
     if (!error)
-        error = apply_query(address, &options);
+        error = apply_query(address, own, &options);
     if (!error)
         *ret_options = options;
     return error;
+}
+
+int options_resolve(const hawser_options *given, const struct address *address, struct options *ret_options) {
+    return options_resolve_own(given, address, NULL, ret_options);
 }

@@ -34,3 +34,18 @@ struct options {
 /* Merges what the program gave (NULL: nothing) with the address's query, which wins. -EINVAL with a sentence
  * that names the option, or for the query points at the character. Unknown queries are refused. */
 int options_resolve(const hawser_options *given, const struct address *address, struct options *ret_options);
+
+/* An option that only the caller knows, of the query alone. read: 0, or -EINVAL: the value is not as expected. */
+struct own_option {
+    const char *name; /* NULL: the end */
+    int (*read)(const char *text, size_t length, void *to);
+    void *to;
+    const char *expected; /* "expected a size" */
+};
+
+int own_option_size(const char *text, size_t length, void *to);   /* to: uint64_t; untouched where the option is not given */
+int own_option_time(const char *text, size_t length, void *to);   /* to: int64_t, ns */
+int own_option_switch(const char *text, size_t length, void *to); /* to: bool; "yes" or "no" */
+
+int options_resolve_own(const hawser_options *given, const struct address *address, const struct own_option *own,
+                        struct options *ret_options);
