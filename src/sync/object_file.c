@@ -153,13 +153,13 @@ static int grow(int fd, uint64_t bytes) {
     do
         error = sys_ftruncate(fd, (off_t)bytes);
     while (error == -EINTR);
-    if (error >= 0)
-        do
-            error = sys_fallocate(fd, 0, 0, (off_t)bytes);
-        while (error == -EINTR);
-    if (error < 0 && error != -EOPNOTSUPP) /* some file systems cannot */
-        return error_set(error, "make %llu bytes of shared memory: %s", (unsigned long long)bytes, error_text(error));
-    return 0;
+    while (error >= 0) {
+        error = sys_fallocate(fd, 0, 0, (off_t)bytes);
+        if (error >= 0 || error == -EOPNOTSUPP) /* some file systems cannot */
+            return 0;
+        error = error == -EINTR ? 0 : error;
+    }
+    return error_set(error, "make %llu bytes of shared memory: %s", (unsigned long long)bytes, error_text(error));
 }
 
 /* Who may: linux/posix_acl_xattr.h and linux/posix_acl.h, little-endian. */
@@ -295,18 +295,24 @@ static void write_header(const struct object_request *request, struct object_hea
     memcpy(header->parameters, request->parameters, sizeof header->parameters);
 }
 
+/* A memfd can be sealed against the SIGBUS that a member would cause by cutting it; a file of a directory cannot. */
+static int settle_inode(int fd, bool memory, struct stat *ret_status) {
+    int error = memory ? sys_fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) : 0;
+    if (error >= 0)
+        error = sys_fstat(fd, ret_status);
+    return error < 0 ? error_set(error, "set a shared file up: %s", error_text(error)) : 0;
+}
+
 static int fill_new(const struct object_request *request, const char *path, struct object_new *fresh) {
     struct stat status;
     fresh->bytes = OBJECT_HEADER + request->size;
     int error = path[0] ? set_access(fresh->fd, request) : 0;
     if (!error)
         error = grow(fresh->fd, fresh->bytes);
-    if (!error && !path[0])
-        error = sys_fcntl(fresh->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    if (!error)
+        error = settle_inode(fresh->fd, !path[0], &status);
     if (!error)
         error = object_map(fresh->fd, fresh->bytes, true, &fresh->map);
-    if (!error)
-        error = sys_fstat(fresh->fd, &status);
     if (!error)
         error = object_take_slot(fresh->fd, &fresh->slot);
     if (error)

@@ -37,7 +37,7 @@ static int reopen(struct object_file *file, int flags, int *ret_fd) {
         object_process_keep(file, fd); /* perhaps of the same inode, then */
     else
         sys_close(fd);
-    return error < 0 ? error : -EAGAIN;
+    return error < 0 ? error_set(error, "look at \"%s\" once more: %s", shown(file), error_text(error)) : -EAGAIN;
 }
 
 int object_view_read_fd(struct object_file *file) {
@@ -76,11 +76,11 @@ static void unjoin(struct object_file *file) {
 
 /* Left by members who all died: it goes, and who may make one starts over. */
 static int refuse_orphan(struct object_file *file) {
-    int error = file->write_fd >= 0 ? object_process_collect(file->write_fd, file->path) : 0;
     if (file->write_fd < 0)
         return error_set(-ENOENT, "\"%s\" was left by processes that died; nobody has it open", file->path);
+    int error = object_process_collect(file->write_fd, file->path);
     if (error < 0 && error != -ENOENT)
-        return error_set(-ENOENT, "\"%s\" was left by processes that died, and cannot be removed to make it anew: %s", file->path,
+        return error_set(error, "\"%s\" was left by processes that died, and cannot be removed to make it anew: %s", file->path,
                          error_text(error));
     return -EAGAIN;
 }

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* Every system call and allocation behind an object fails in turn. Whatever comes of it is an error with a sentence or success; no
+ * descriptor stays open, and after the next open and close no name is left. */
+
+#include "sync/object_test.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/sys.h"
+#include "core/name.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static unsigned calls, failing; /* the number of the call that fails; 0: none */
+static int failure;
+static const char *failed;
+
+static bool fails(const char *name) {
+    if (++calls != failing)
+        return false;
+    failed = name;
+    return true;
+}
+
+/* A close that fails has closed all the same; and what gives memory back cannot fail here. */
+#define HARMLESS(NAME) (strcmp(NAME, "close") == 0 || strcmp(NAME, "munmap") == 0)
+
+#define X(TYPE, NAME, PARAMETERS, ARGUMENTS, REAL)                     \
+    static TYPE faulty_##NAME PARAMETERS {                             \
+        if (!HARMLESS(#NAME) && fails(#NAME))                          \
+            return (TYPE)(intptr_t)failure;                            \
+        return sys_table_real.NAME ARGUMENTS;                          \
+    }
+SYS_CALLS(X)
+#undef X
+
+static const struct sys_table faulty_table = {
+#define X(TYPE, NAME, PARAMETERS, ARGUMENTS, REAL) .NAME = faulty_##NAME,
+    SYS_CALLS(X)
+#undef X
+};
+
+static void *(*real_resize)(void *old, size_t size);
+
+static void *faulty_resize(void *old, size_t size) { return fails("memory") ? NULL : real_resize(old, size); }
+
+static unsigned descriptors(void) {
+    unsigned n = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    assert_non_null(directory);
+    while (readdir(directory))
+        n++;
+    closedir(directory);
+    return n;
+}
+
+/* Everything an object is for. The first error, or 0. */
+static int use_objects(const char *place) {
+    struct object *object = NULL, *reader = NULL, *adopted = NULL;
+    int ticket = -1, error = open_as(place, OBJECT_WRITE, sizeof(struct words), &object);
+    if (!error) {
+        words_of(object)->value = 1;
+        object_reclaim(object, object->slot == 1 ? 2 : 1);
+        object_members(object, 10);
+        error = object_export(object, OBJECT_READ, &ticket);
+    }
+    if (!error)
+        error = object_adopt(ticket, &test_kind, OBJECT_READ, &reader);
+    if (!error)
+        error = open_as(place, OBJECT_WRITE, sizeof(struct words), &adopted);
+    object_close(adopted);
+    object_close(reader);
+    object_close(object);
+    if (!error)
+        error = object_adopt(ticket, &test_kind, OBJECT_READ, &reader);
+    if (!error) {
+        assert_int_equal(words_of(reader)->value, 1);
+        object_close(reader);
+    }
+    if (ticket >= 0)
+        close(ticket);
+    return error;
+}
+
+static int use_faulty(const char *place, unsigned nth) {
+    calls = 0;
+    failing = nth;
+    failed = NULL;
+    real_resize = memory_resize_hook;
+    memory_resize_hook = faulty_resize;
+    sys_table = faulty_table;
+    int error = use_objects(place);
+    sys_table = sys_table_real;
+    memory_resize_hook = real_resize;
+    return error;
+}
+
+static void fail_each(const char *place, int with) {
+    int64_t nap_ns = NAME_NAP_NS;
+    name_nap(&nap_ns, DEADLINE_NEVER); /* the thread's waker is made once, and stays */
+    assert_int_equal(use_objects(place), 0);
+    unsigned before = descriptors(), n = 1;
+    failure = with;
+    for (;; n++) {
+        error_note(0, "");
+        int error = use_faulty(place, n);
+        if (!failed)
+            break;
+        if (error && !hawser_explain()[0])
+            fail_msg("call %u, %s, fails with %d: %d without a sentence", n, failed, with, error);
+        if (descriptors() != before)
+            fail_msg("call %u, %s, fails with %d: %u descriptors, not %u", n, failed, with, descriptors(), before);
+        assert_int_equal(use_objects(place), 0);
+        if (exists("thing"))
+            fail_msg("call %u, %s, fails with %d: a name is left", n, failed, with);
+    }
+    assert_true(n > 20);
+}
+
+static void every_call_may_fail(void **state) {
+    (void)state;
+    fail_each(NAME, -ENOMEM);
+    fail_each(NAME, -EINTR);
+    fail_each(NAME, -EACCES);
+    fail_each(NAME, -EOPNOTSUPP);
+    fail_each("sem://", -EMFILE);
+    fail_each("sem://", -EINTR);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(every_call_may_fail, set_up, tear_down) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
