@@ -12,7 +12,6 @@
 #include "base/sys.h"
 #include "core/name.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,11 +56,8 @@ static void *faulty_resize(void *old, size_t size) { return fails("memory") ? NU
 
 static unsigned descriptors(void) {
     unsigned n = 0;
-    DIR *directory = opendir("/proc/self/fd");
-    assert_non_null(directory);
-    while (readdir(directory))
-        n++;
-    closedir(directory);
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
     return n;
 }
 
