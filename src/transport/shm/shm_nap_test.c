@@ -7,6 +7,7 @@
 #include "transport/shm/shm_test.h"
 
 #include <pthread.h>
+#include <time.h>
 
 struct nap {
     struct ends ends;
@@ -159,10 +160,34 @@ static void test_end(void **state) {
     hawser_close(ends.a);
 }
 
+static int64_t cpu_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * SECOND + now.tv_nsec;
+}
+
+/* Nothing comes: below 1% of a CPU. */
+static void test_idle(void **state) {
+    (void)state;
+    static const char *const addresses[] = { "shm://", "shm://?wait=block" };
+    for (size_t i = 0; i < 2; i++) {
+        struct ends ends = pair_of(addresses[i]);
+        char buffer[64];
+        size_t size;
+        ok(hawser_send(ends.b, "x", 1, HAWSER_NOW));
+        ok(hawser_recv(ends.a, buffer, sizeof buffer, HAWSER_NOW, &size));
+        int64_t before = cpu_ns();
+        assert_int_equal(hawser_recv(ends.a, buffer, sizeof buffer, SECOND / 2, &size), -ETIMEDOUT);
+        assert_in_range(cpu_ns() - before, 0, SECOND / 2 / 100);
+        ends_close(&ends);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wakes_once),        cmocka_unit_test(test_late_look),         cmocka_unit_test(test_nap_between_sleeps),
         cmocka_unit_test(test_not_beside_others), cmocka_unit_test(test_woken_for_nothing), cmocka_unit_test(test_end),
+        cmocka_unit_test(test_idle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
