@@ -19,6 +19,7 @@ static const struct verb {
     { "recv", verb_recv, "receive messages to standard output" },
     { "echo", verb_echo, "send everything back, to many peers at once" },
     { "inspect", verb_inspect, "show what lies in the shared memory of a listener's links" },
+    { "gc", verb_gc, "remove what killed processes left behind" },
     { "bench", verb_bench, "measure every mechanism on this machine, beside bare system calls" },
 };
 

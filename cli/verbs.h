@@ -14,5 +14,6 @@ enum exit_code {
 int verb_send(int argc, char **argv);
 int verb_recv(int argc, char **argv);
 int verb_echo(int argc, char **argv);
+int verb_gc(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_bench(int argc, char **argv);

@@ -8,6 +8,7 @@
 #include <hawser/base.h>
 #include <hawser/channel.h>
 #include <hawser/listener.h>
+#include <hawser/names.h>
 #include <hawser/options.h>
 #include <hawser/poll.h>
 

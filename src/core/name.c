@@ -254,6 +254,40 @@ void name_release(struct name *name) {
         name_directory_leave(&directory);
 }
 
+/* ---- What the dead left ---- */
+
+static int fifo_alive(const char *path) {
+    cleanup_fd fd = sys_openat(AT_FDCWD, path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, 0);
+    return fd >= 0 ? 1 : fd == -ENXIO ? 0 : fd;
+}
+
+int name_alive(const char *path) {
+    struct stat status;
+    int error = sys_fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW);
+    if (error < 0)
+        return error;
+    if (S_ISFIFO(status.st_mode))
+        return fifo_alive(path);
+    if (!S_ISSOCK(status.st_mode))
+        return -ENOENT;
+    error = probe(path, SOCK_SEQPACKET);
+    return error == -EADDRINUSE ? 1 : error;
+}
+
+/* A temporary name is nobody's while the directory is locked by another than its taker; but a FIFO's, ".NAME.new", may be put
+ * in place without the lock by a listener that lives. It is held open then. */
+int name_remove_dead(const char *path) {
+    struct name_directory directory;
+    int error = name_directory_enter(path, &directory);
+    if (error)
+        return error;
+    bool temporary = strcmp(strrchr(path, '/') + 1, NAME_TEMPORARY) == 0;
+    int alive = temporary ? 0 : name_alive(path);
+    error = alive == 0 ? sys_unlinkat(AT_FDCWD, path, 0) : 0;
+    name_directory_leave(&directory);
+    return alive < 0 ? alive : error < 0 ? error : !alive;
+}
+
 /* ---- Connecting ---- */
 
 static int refused(const char *path) {

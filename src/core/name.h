@@ -52,6 +52,12 @@ void name_directory_leave(struct name_directory *directory);
  * mode: 0600 or 0666. The descriptor is non-blocking; a SOCK_SEQPACKET one has SO_PASSCRED. */
 int name_take_socket(const char *path, int type, mode_t mode, struct name *ret_name, int *ret_fd);
 
+/* Does somebody listen at the socket, or read from the FIFO, of this path? 1; 0: it is dead; -ENOENT: it is neither. */
+int name_alive(const char *path);
+
+/* Unlinks a dead socket's or FIFO's name, or one that a killed taker left, under the lock. 1: it went; 0: not, as it lives. */
+int name_remove_dead(const char *path);
+
 /* Unlinks the name if it still is ours, under the lock. */
 void name_release(struct name *name);
 

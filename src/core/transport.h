@@ -65,6 +65,8 @@ struct transport {
     void (*refuse)(int fd, int error);
     /* Gives up the name; listener->fd is closed by the listener. Not called in a forked child. */
     void (*unlisten)(struct hawser_listener *listener);
+    /* Removes what dead processes left in RUNTIME besides names; look: only counts it. How many, or an error. NULL: nothing. */
+    int (*collect)(bool look);
     int (*connect)(const struct address *address, const struct options *options, int64_t deadline, struct link **ret_link);
     int (*pair)(const struct transport *self, const struct options *options, struct link **ret_a, struct link **ret_b);
     /* Pair: first use by this process: sends this end's hello, without waiting for the other's. */

@@ -239,21 +239,8 @@ int object_holder(struct object *object, uint32_t slot, pid_t *ret_pid) {
     return 0;
 }
 
-/* Each look tells of one lock, somewhere in the range; the rest lies before and after it. */
-static unsigned count_others(int fd, uint32_t first, uint32_t n, unsigned most) {
-    struct object_holding holding;
-    unsigned count = 0;
-    while (n > 0 && count < most && object_look(fd, first, n, &holding) > 0) {
-        uint32_t end = first + n;
-        count += 1 + count_others(fd, first, holding.first - first, most - count - 1);
-        first = holding.first + holding.n;
-        n = end - first;
-    }
-    return count;
-}
-
 unsigned object_members(struct object *object, unsigned most) {
-    return most == 0 ? 0 : 1 + count_others(file_fd(object->file), 0, OBJECT_LOCK_ALL, most - 1);
+    return most == 0 ? 0 : 1 + object_count_others(file_fd(object->file), 0, OBJECT_LOCK_ALL, most - 1);
 }
 
 int object_map_writable(struct object *object, uint64_t offset, size_t size, void **ret_map) {

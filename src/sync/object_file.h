@@ -43,6 +43,9 @@ struct object_holding {
 };
 int object_look(int fd, uint32_t first, uint32_t n, struct object_holding *ret_holding);
 
+/* Others' locks in a range; at most `most`. Each look tells of one, somewhere in the range; the rest lies before and after it. */
+unsigned object_count_others(int fd, uint32_t first, uint32_t n, unsigned most);
+
 /* Takes any free slot. -EAGAIN: somebody just looks whether the file can go; -EUSERS: all are taken. */
 int object_take_slot(int fd, uint32_t *ret_slot);
 

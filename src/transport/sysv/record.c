@@ -214,14 +214,16 @@ static int remove_key(uint32_t key) {
     return queue == -ENOENT ? 0 : queue;
 }
 
-/* 1: it was an orphan's, and went; 0: it is in use, or gone already. */
-static int collect_one(int directory, const char *path, uint32_t key) {
+/* 1: it was an orphan's, and went (look: it stays); 0: it is in use, or gone already. */
+static int collect_one(int directory, const char *path, uint32_t key, bool look) {
     cleanup_fd fd = open_again(directory, path, O_RDWR, 0);
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
     int r = lock_named(fd);
     if (r < 0)
         return r == -EWOULDBLOCK || r == -ENOENT ? 0 : r;
+    if (look)
+        return 1;
     int first = remove_key(key), second = remove_key(key + 1);
     r = first < 0 ? first : second;
     if (r == 0)
@@ -233,7 +235,7 @@ void record_leave(struct record *record) {
     if (record->fd >= 0)
         sys_close(record->fd);
     if (record->path[0])
-        collect_one(AT_FDCWD, record->path, record->key);
+        collect_one(AT_FDCWD, record->path, record->key, false);
     *record = RECORD_NONE;
 }
 
@@ -259,12 +261,12 @@ struct entry {
     char name[];
 };
 
-static int collect_entries(int directory, const char *bytes, size_t size) {
+static int collect_entries(int directory, const char *bytes, size_t size, bool look) {
     int removed = 0;
     for (size_t at = 0; at < size;) {
         const struct entry *entry = (const struct entry *)(const void *)(bytes + at);
         uint32_t key = key_of(entry->name);
-        int r = key ? collect_one(directory, entry->name, key) : 0;
+        int r = key ? collect_one(directory, entry->name, key, look) : 0;
         if (r > 0)
             removed += r; /* one that cannot be removed must not keep the others from going */
         at += entry->size;
@@ -272,7 +274,7 @@ static int collect_entries(int directory, const char *bytes, size_t size) {
     return removed;
 }
 
-int record_collect(void) {
+int record_collect_dead(bool look) {
     char path[136];
     int r = directory_path(path, sizeof path);
     if (r < 0)
@@ -290,6 +292,8 @@ int record_collect(void) {
             return error_set((int)n, "read %s: %s", path, error_text((int)n));
         if (n == 0)
             return removed;
-        removed += collect_entries(directory, bytes, (size_t)n);
+        removed += collect_entries(directory, bytes, (size_t)n, look);
     }
 }
+
+int record_collect(void) { return record_collect_dead(false); }

@@ -38,3 +38,6 @@ void record_forget(struct record *record);
 
 /* Removes what dead processes left in our RUNTIME. Returns how many records went, or an error. */
 int record_collect(void);
+
+/* The same; look: removes nothing, and counts what it would have. */
+int record_collect_dead(bool look);

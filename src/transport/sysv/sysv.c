@@ -361,6 +361,7 @@ const struct transport transport_sysv = {
     .dear = true,
     .naps = true,
     .listen = sysv_listen,
+    .collect = record_collect_dead,
     .greet = rendezvous_greet,
     .unlisten = rendezvous_unlisten,
     .connect = sysv_connect,
