@@ -64,7 +64,7 @@ static int describe_object(const struct walk *walk, const char *path, const char
     name->members = summary.members;
     name->permanent = summary.permanent;
     name->version = summary.version;
-    name->size = summary.size;
+    name->size = summary.tag == OBJECT_REGION || summary.tag == OBJECT_CELL ? summary.first_parameter : summary.size;
     name->bytes = summary.bytes;
     if (!half)
         snprintf(address, capacity, "%s://%s", kinds[summary.tag].scheme, walk->runtime ? base : path);

@@ -252,3 +252,16 @@ int object_map_writable(struct object *object, uint64_t offset, size_t size, voi
     *ret_map = (void *)start; // NOLINT: the kernel's own address
     return 0;
 }
+
+int object_seal(struct object *object) {
+    object_process_enter();
+    int error = object_view_seal(object);
+    object_process_leave();
+    return error;
+}
+
+bool object_sealed(struct object *object) {
+    const int wanted = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+    int seals = sys_fcntl(file_fd(object->file), F_GET_SEALS, 0);
+    return seals >= 0 && (seals & wanted) == wanted;
+}

@@ -125,5 +125,11 @@ int object_export(struct object *object, enum object_access access, int *ret_fd)
  * With OBJECT_WRITE and a ticket that only reads: -EACCES; with OBJECT_READ it always can. */
 int object_adopt(int fd, const struct object_kind *kind, enum object_access access, struct object **ret_object);
 
+/* Makes an unnamed object's body unchangeable for all, and this one OBJECT_READ, at the same address. It must be OBJECT_WRITE
+ * (-EACCES), of one handle, and mapped to be written by nobody else (-EBUSY); -EOPNOTSUPP: it is no memfd. */
+int object_seal(struct object *object);
+/* Can nobody write nor cut it, by the kernel's word? */
+bool object_sealed(struct object *object);
+
 /* Gives the name up now; the object lives on until its last member goes, unnamed. 0 also when it had none. */
 int object_unlink(struct object *object);

@@ -297,7 +297,7 @@ static void write_header(const struct object_request *request, struct object_hea
 
 /* A memfd can be sealed against the SIGBUS that a member would cause by cutting it; a file of a directory cannot. */
 static int settle_inode(int fd, bool memory, struct stat *ret_status) {
-    int error = memory ? sys_fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) : 0;
+    int error = memory ? sys_fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) : 0;
     if (error >= 0)
         error = sys_fstat(fd, ret_status);
     return error < 0 ? error_set(error, "set a shared file up: %s", error_text(error)) : 0;

@@ -42,6 +42,7 @@ static int summarize(int fd, const struct stat *status, bool temporary, struct o
         .permanent = header.flags & OBJECT_FLAG_PERMANENT,
         .members = object_count_others(fd, 0, OBJECT_LOCK_ALL, MEMBERS_MOST),
         .size = header.size,
+        .first_parameter = header.parameters[0],
         .bytes = (uint64_t)status->st_blocks * 512,
     };
     return 0;

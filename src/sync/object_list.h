@@ -12,6 +12,7 @@ struct object_summary {
     uint32_t version, members;
     bool permanent;
     uint64_t size, bytes;
+    uint64_t first_parameter;
 };
 
 /* Is there an object at this path, and who has it? -ENOENT: there is none. */

@@ -295,3 +295,37 @@ int object_view_join(struct object *object) {
     object_own(object);
     return 0;
 }
+
+/* ---- Sealing ---- */
+
+/* Puts another map in the place of the one there. */
+static int remap(struct object *object, int fd, int protection) {
+    void *start = (char *)object->body - OBJECT_HEADER;
+    long at = sys_mmap(start, (size_t)object->file->bytes, protection, MAP_SHARED | MAP_FIXED, fd, 0);
+    return at < 0 && at > -4096 ? error_set((int)at, "map a shared object anew: %s", error_text((int)at)) : 0;
+}
+
+/* The kernel refuses while there is any map that can be written, ours too; and one made of a descriptor that can be written counts,
+ * as it could be made writable. */
+int object_view_seal(struct object *object) {
+    struct object_file *file = object->file;
+    if (object->access != OBJECT_WRITE)
+        return error_note(-EACCES, "who may only read cannot seal");
+    if (sys_fcntl(file->write_fd, F_GET_SEALS, 0) <= 0 || file->path[0])
+        return error_note(-EOPNOTSUPP, "only unnamed memory can be sealed");
+    if (object->handles != 1)
+        return error_note(-EBUSY, "cannot seal: this process has another handle");
+    int error = object_view_read_fd(file);
+    if (!error)
+        error = remap(object, file->read_fd, PROT_READ);
+    if (error)
+        return error;
+    error = sys_fcntl(file->write_fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
+    if (error >= 0) {
+        object->access = OBJECT_READ;
+        return 0;
+    }
+    remap(object, file->write_fd, PROT_READ | PROT_WRITE);
+    return error == -EBUSY ? error_note(error, "cannot seal: it is mapped to be written elsewhere")
+                           : error_set(error, "seal a shared object: %s", error_text(error));
+}

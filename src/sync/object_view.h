@@ -16,6 +16,9 @@ int object_view_birth(struct object_file *file, void *map, const struct object_r
 /* Makes sure of file->read_fd. */
 int object_view_read_fd(struct object_file *file);
 
+/* As object_seal(). */
+int object_view_seal(struct object *object);
+
 /* In a forked child: becomes a member, and the object the child's own. */
 int object_view_join(struct object *object);
 
