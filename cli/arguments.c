@@ -42,7 +42,7 @@ static bool parse_number(const char *text, const struct unit *units, uint64_t mo
     return false;
 }
 
-static bool parse_time(const char *text, int64_t *ret_ns) {
+bool arguments_time(const char *text, int64_t *ret_ns) {
     uint64_t ns;
     if (strcmp(text, "forever") == 0) {
         *ret_ns = HAWSER_FOREVER;
@@ -54,6 +54,10 @@ static bool parse_time(const char *text, int64_t *ret_ns) {
     return true;
 }
 
+bool arguments_count(const char *text, uint64_t most, uint64_t *ret_count) {
+    return parse_number(text, count_units, most, ret_count);
+}
+
 static bool parse_option(struct arguments *arguments, int letter, const char *value) {
     uint64_t size;
     switch (letter) {
@@ -63,9 +67,9 @@ static bool parse_option(struct arguments *arguments, int letter, const char *va
         arguments->size = (size_t)size;
         return true;
     case 'n':
-        return parse_number(value, count_units, UINT64_MAX - 1, &arguments->count);
+        return arguments_count(value, UINT64_MAX - 1, &arguments->count);
     case 't':
-        return parse_time(value, &arguments->timeout);
+        return arguments_time(value, &arguments->timeout);
     case 'R':
         arguments->records = true;
         return true;
@@ -170,10 +174,12 @@ int arguments_parse(const struct usage *usage, int argc, char **argv, struct arg
     return 0;
 }
 
-int report(const struct arguments *arguments, int error) {
-    fprintf(stderr, "hawser %s: %s\n", arguments->verb, hawser_explain());
+int report_failure(const char *verb, int error) {
+    fprintf(stderr, "hawser %s: %s\n", verb, hawser_explain());
     return error == -ETIMEDOUT || error == -EAGAIN ? EXIT_TIMED_OUT : error == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
 }
+
+int report(const struct arguments *arguments, int error) { return report_failure(arguments->verb, error); }
 
 int report_errno(const struct arguments *arguments, const char *what) {
     fprintf(stderr, "hawser %s: %s: %s\n", arguments->verb, what, strerror(errno));

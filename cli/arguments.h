@@ -35,7 +35,12 @@ int arguments_parse(const struct usage *usage, int argc, char **argv, struct arg
 /* Connects, or listens and accepts one, as the arguments say. The failure is printed. 0 or an exit code. */
 int arguments_open(const struct arguments *arguments, bool sends, hawser_channel **ret_channel);
 
+/* A time ("10ms", "forever", "0"), a number from 0 to most; false: it is none. */
+bool arguments_time(const char *text, int64_t *ret_ns);
+bool arguments_count(const char *text, uint64_t most, uint64_t *ret_count);
+
 /* Prints "hawser VERB: " and the sentence of the library's last failure; the exit code for error. */
+int report_failure(const char *verb, int error);
 int report(const struct arguments *arguments, int error);
 
 /* Prints "hawser VERB: WHAT: " and errno's text; EXIT_FAILED. */
