@@ -32,7 +32,7 @@ static uint32_t *page_new(void) {
 /* Decided once: numbers of both kinds would take one process for two. */
 static uint32_t *word_make(void) {
     uint32_t *page = page_new(), *word = page ? page : &no_word, *none = NULL;
-    if (compare_exchange(&process_word, &none, word)) /* pairs with process_self and process_self_slow */
+    if (compare_exchange(&process_word, &none, word)) /* pairs with process_self, process_is and process_self_slow */
         return word;
     if (page)
         sys_munmap(page, 4096);

@@ -22,6 +22,12 @@ static inline uint32_t process_self(void) {
     return __builtin_expect(self != 0, 1) ? self : process_self_slow();
 }
 
+/* Is this process the one that process_self() said that number in? Two loads and no call. */
+static inline bool process_is(uint32_t self) {
+    uint32_t *word = load_acquire(&process_word); /* pairs with word_make */
+    return __builtin_expect(word != NULL && load_relaxed(word) == self, 1);
+}
+
 /* Can this thread and process `pid` run on two CPUs at once, as their affinities stand? 1; 0: both may use the same single
  * CPU only; -1: not known (no such pid, or pid is not positive). Two system calls. */
 int process_apart(pid_t pid);
