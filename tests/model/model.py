@@ -29,6 +29,9 @@ QUICK = [
     ("wake", {"MESSAGES": 2, "BACK": 0, "NAPS": 1}),
     ("wake", {"MESSAGES": 1, "DIE": 1, "NAPS": 1, **ENDS}),
     ("poll", {"MESSAGES": 1}),
+    ("permits", {"USERS": 2, "ROUNDS": 2}),
+    ("permits", {"USERS": 2, "DEATHS": 1}),
+    ("permits", {"USERS": 3, "LIMIT": 2}),
 ]
 LONG = QUICK + [
     ("ring", {"MESSAGES": 5}),
@@ -49,6 +52,10 @@ LONG = QUICK + [
     ("poll", {"MESSAGES": 1, "LIGHT": 0}),
     ("poll", {"MESSAGES": 1, "READS": 2}),
     ("poll", {"MESSAGES": 2, "READS": 0}),
+    ("permits", {"USERS": 3}),
+    ("permits", {"USERS": 2, "ROUNDS": 2, "DEATHS": 2}),
+    ("permits", {"USERS": 3, "DEATHS": 1}),
+    ("permits", {"USERS": 3, "LIMIT": 2, "ROUNDS": 2}),
 ]
 # What breaks each step, in the order of MUTATE, and with what defined it is found.
 BROKEN = {
@@ -83,12 +90,26 @@ BROKEN = {
         ("nobody rings the bell", {"MESSAGES": 1}),
         ("the bell is heard, and nobody looked for", {"MESSAGES": 1}),
     ],
+    "permits": [
+        ("who falls asleep has no fence", {"USERS": 2}),
+        ("who frees looks before it frees", {"USERS": 2}),
+        ("the sleeper does not look again", {"USERS": 2}),
+        ("who leaves the line looks for nobody", {"USERS": 4, "LIMIT": 2}),
+        ("who says that nobody waits does not look again", {"USERS": 3}),
+        ("who takes that back rings nobody", {"USERS": 3, "LIMIT": 2, "ROUNDS": 2}),
+        ("nobody looks for the dead", {"USERS": 2, "DEATHS": 1}),
+        ("permits of the dead stay theirs", {"USERS": 2, "DEATHS": 1}),
+        ("the dead stay in line", {"USERS": 3, "DEATHS": 1}),
+        ("nobody looks at who is before it in line", {"USERS": 3, "DEATHS": 1}),
+        ("newcomers pass without end", {"USERS": 3, "ROUNDS": 2}),
+    ],
 }
 # Where the steps of each model stand. It may name those of the others' code, too.
 CODE = {
     "ring": ["shm/ring.h", "shm/ring.c"],
     "wake": ["transport/shm/wake.c", "transport/shm/shm.h", "transport/shm/shm.c", "core/waiting.c", "core/peer.c", "wait/sleeper.c"],
     "poll": ["core/poll_many.c"],
+    "permits": ["sync/permits.h", "sync/permits.c", "sync/line.c"],
 }
 
 
