@@ -34,6 +34,9 @@ HAWSER_BEGIN
 #define HAWSER_FOREVER ((int64_t)-1) /* wait without end; any other negative timeout is -EINVAL */
 #define HAWSER_NOW ((int64_t)0)      /* do not wait: what would have to wait is -EAGAIN */
 
+/* A positive return of calls that take what another process had: it died with it. */
+#define HAWSER_OWNER_DIED 1
+
 #define HAWSER_VERSION_MAJOR 0
 #define HAWSER_VERSION_MINOR 1
 #define HAWSER_VERSION_PATCH 0

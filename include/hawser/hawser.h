@@ -11,5 +11,6 @@
 #include <hawser/names.h>
 #include <hawser/options.h>
 #include <hawser/poll.h>
+#include <hawser/semaphore.h>
 
 #endif
