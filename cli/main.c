@@ -20,6 +20,7 @@ static const struct verb {
     { "echo", verb_echo, "send everything back, to many peers at once" },
     { "inspect", verb_inspect, "show what lies in the shared memory of a listener's links" },
     { "gc", verb_gc, "remove what killed processes left behind" },
+    { "sem", verb_sem, "run a command while it holds a permit: at most so many at once" },
     { "bench", verb_bench, "measure every mechanism on this machine, beside bare system calls" },
 };
 

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* hawser sem: runs a command while it holds permits of a semaphore, so that at most so many run at once across all shells.
+ *
+ * The command is a child, and this process the holder: it lives as long as the command, and passes signals on to it. Should it be killed
+ * in a way that it cannot pass on, the command is killed, too: else it would go on with no permit. */
+
+#include "arguments.h"
+#include "sem.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: hawser sem [OPTIONS] NAME -- COMMAND [ARGUMENT...]\n"
+    "       hawser sem --list\n"
+    "\n"
+    "Runs COMMAND once it holds a permit of the semaphore NAME, and gives it back when COMMAND ends: across all shells\n"
+    "at most as many run at once as there are permits. The first to come makes the semaphore, the last to go removes it.\n"
+    "kill -9 of this process kills COMMAND too, and its permit comes back. NAME is a name, a path or sem://NAME.\n"
+    "\n"
+    "  --permits N    how many there are (1): who comes later must say the same\n"
+    "  --take N       how many of them COMMAND needs (1)\n"
+    "  --timeout T    how long to wait for them (forever); takes ns, us, ms, s\n"
+    "  --no-wait      do not wait\n"
+    "  --list         show the semaphores of the runtime directory, and who holds how many permits\n"
+    "\n"
+    "example: convert all pictures, four at a time\n"
+    "  for f in *.png; do hawser sem pictures --permits 4 -- convert \"$f\" \"${f%.png}.jpg\" & done; wait\n"
+    "\n"
+    "exit codes: COMMAND's (128 + N when signal N ended it, 126 or 127 when it cannot be run); 1 failed, 2 wrong usage,\n"
+    "3 not free in time\n";
+
+#define EXIT_CANNOT_RUN 126
+#define EXIT_NOT_FOUND 127
+#define EXIT_SIGNALED 128
+
+struct sem {
+    const char *name;
+    uint64_t permits, take;
+    int64_t timeout;
+    bool list;
+    char **command; /* NULL: none was given */
+};
+
+static const struct option long_options[] = {
+    { "permits", required_argument, NULL, 'p' }, { "take", required_argument, NULL, 'k' }, { "timeout", required_argument, NULL, 't' },
+    { "no-wait", no_argument, NULL, 'n' },       { "list", no_argument, NULL, 'l' },       { "help", no_argument, NULL, 'h' },
+    { NULL, 0, NULL, 0 },
+};
+
+static int usage_error(const char *what, const char *which) {
+    fprintf(stderr, "hawser sem: %s%s; see hawser sem --help\n", what, which);
+    return EXIT_USAGE;
+}
+
+static int read_option(struct sem *sem, int letter, const char *value) {
+    bool good = true;
+    if (letter == 'p')
+        good = arguments_count(value, HAWSER_PERMITS_MAX, &sem->permits) && sem->permits > 0;
+    else if (letter == 'k')
+        good = arguments_count(value, HAWSER_PERMITS_MAX, &sem->take) && sem->take > 0;
+    else if (letter == 't')
+        good = arguments_time(value, &sem->timeout);
+    else if (letter == 'n')
+        sem->timeout = HAWSER_NOW;
+    else
+        sem->list = true;
+    if (good)
+        return 0;
+    return letter == 't' ? usage_error("a time is a number and ns, us, ms or s, or it is forever, not ", value)
+                         : usage_error("a number of permits is 1 to 65536, not ", value);
+}
+
+/* The words before "--". 0 to go on, else the verb is over and *ret_code says how. */
+static int read_words(struct sem *sem, int argc, char **argv, int *ret_code) {
+    int letter;
+    opterr = 0;
+    optind = 1;
+    *ret_code = 0;
+    while (*ret_code == 0 && (letter = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
+        if (letter == 'h') {
+            fputs(help, stdout);
+            return 1;
+        }
+        if (letter == ':')
+            *ret_code = usage_error("a value is missing after ", argv[optind - 1]);
+        else if (letter == '?')
+            *ret_code = usage_error("unknown option ", argv[optind - 1]);
+        else
+            *ret_code = read_option(sem, letter, optarg);
+    }
+    if (*ret_code == 0 && optind < argc)
+        sem->name = argv[optind];
+    if (*ret_code == 0 && optind + 1 < argc)
+        *ret_code = usage_error("a command stands after --, unlike ", argv[optind + 1]);
+    return *ret_code;
+}
+
+static int read_arguments(struct sem *sem, int argc, char **argv, int *ret_code) {
+    int words = 1;
+    while (words < argc && strcmp(argv[words], "--") != 0)
+        words++;
+    if (words + 1 < argc)
+        sem->command = argv + words + 1;
+    if (read_words(sem, words, argv, ret_code))
+        return 1;
+    if (sem->list && !sem->name && !sem->command)
+        return 0;
+    if (sem->list)
+        *ret_code = usage_error("--list takes no name and no command", "");
+    else if (!sem->name)
+        *ret_code = usage_error("the semaphore's name is missing", "");
+    else if (!sem->command)
+        *ret_code = usage_error("the command is missing: hawser sem NAME -- COMMAND", "");
+    else if (sem->take > sem->permits)
+        *ret_code = usage_error("there are fewer permits than the command needs", "");
+    return *ret_code;
+}
+
+static int open_named(const struct sem *sem, hawser_semaphore **ret_semaphore) {
+    char address[HAWSER_ADDRESS_MAX];
+    bool whole = strstr(sem->name, "://") != NULL;
+    if (strlen(sem->name) >= sizeof address - sizeof "sem://")
+        return usage_error("the name is over-long: ", sem->name);
+    snprintf(address, sizeof address, "%s%s", whole ? "" : "sem://", sem->name);
+    int error = hawser_semaphore_open(address, NULL, (uint32_t)sem->permits, ret_semaphore);
+    return error < 0 ? report_failure("sem", error) : EXIT_DONE;
+}
+
+/* What this process hears while the command runs: everything that can be asked of it. */
+static void heard(sigset_t *ret_signals) {
+    sigfillset(ret_signals);
+    const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGPIPE };
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        sigdelset(ret_signals, own[i]);
+}
+
+static void run_command(char **command, pid_t holder, const sigset_t *mask) {
+    signal(SIGPIPE, SIG_DFL);
+    sigprocmask(SIG_SETMASK, mask, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != holder) /* it was killed before that */
+        _exit(EXIT_SIGNALED + SIGKILL);
+    execvp(command[0], command);
+    int code = errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+    fprintf(stderr, "hawser sem: cannot run %s: %s\n", command[0], strerror(errno));
+    _exit(code);
+}
+
+/* Passes signals on until the child has ended. What a terminal sends, it sends to the child, too. */
+static int attend(pid_t child, const sigset_t *signals) {
+    for (;;) {
+        siginfo_t signal;
+        int status;
+        if (sigwaitinfo(signals, &signal) < 0)
+            continue;
+        if (signal.si_signo != SIGCHLD) {
+            if (signal.si_code != SI_KERNEL)
+                kill(child, signal.si_signo);
+        } else if (waitpid(child, &status, WNOHANG) == child) {
+            return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_SIGNALED + WTERMSIG(status);
+        }
+    }
+}
+
+static int run(char **command) {
+    sigset_t signals, mask;
+    pid_t holder = getpid();
+    heard(&signals);
+    signal(SIGCHLD, SIG_DFL); /* were it ignored, nobody would tell us how the child ended */
+    sigprocmask(SIG_BLOCK, &signals, &mask);
+    pid_t child = fork();
+    if (child == 0)
+        run_command(command, holder, &mask);
+    if (child < 0) {
+        fprintf(stderr, "hawser sem: cannot start a process: %s\n", strerror(errno));
+        return EXIT_FAILED;
+    }
+    return attend(child, &signals);
+}
+
+int verb_sem(int argc, char **argv) {
+    struct sem sem = { .permits = 1, .take = 1, .timeout = HAWSER_FOREVER };
+    hawser_semaphore *semaphore;
+    int code;
+    if (read_arguments(&sem, argc, argv, &code))
+        return code;
+    if (sem.list)
+        return sem_list();
+    code = open_named(&sem, &semaphore);
+    if (code != EXIT_DONE)
+        return code;
+    int error = hawser_semaphore_acquire(semaphore, (uint32_t)sem.take, sem.timeout);
+    code = error < 0 ? report_failure("sem", error) : run(sem.command);
+    hawser_semaphore_close(semaphore);
+    return code;
+}
