@@ -12,5 +12,6 @@
 #include <hawser/options.h>
 #include <hawser/poll.h>
 #include <hawser/semaphore.h>
+#include <hawser/signal.h>
 
 #endif

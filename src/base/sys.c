@@ -24,6 +24,16 @@ static ssize_t raw_getdents64(int fd, void *buffer, size_t size) { return syscal
 
 static int raw_pidfd_open(pid_t pid, unsigned flags) { return (int)syscall(SYS_pidfd_open, pid, flags); }
 
+static int raw_pidfd_send_signal(int pidfd, int signal, siginfo_t *information, unsigned flags) {
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, information, flags);
+}
+
+static int raw_rt_tgsigqueueinfo(pid_t process, pid_t thread, int signal, siginfo_t *information) {
+    return (int)syscall(SYS_rt_tgsigqueueinfo, process, thread, signal, information);
+}
+
+static pid_t raw_gettid(void) { return (pid_t)syscall(SYS_gettid); }
+
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441 /* Linux 5.11; the same number on all architectures */
 #endif
@@ -61,6 +71,10 @@ static int raw_ioctl(int fd, unsigned long request, void *argument) { return (in
 /* musl 1.2.3 lacks it. The kernel takes the offset as two longs, low first. */
 static ssize_t raw_pwritev2(int fd, const struct iovec *vector, int n, off_t offset, int flags) {
     return syscall(SYS_pwritev2, fd, vector, n, (long)offset, (long)((int64_t)offset >> 32), flags);
+}
+
+static ssize_t raw_preadv2(int fd, const struct iovec *vector, int n, off_t offset, int flags) {
+    return syscall(SYS_preadv2, fd, vector, n, (long)offset, (long)((int64_t)offset >> 32), flags);
 }
 
 static long raw_mmap(void *start, size_t size, int protection, int flags, int fd, off_t offset) {

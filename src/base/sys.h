@@ -25,6 +25,7 @@
 #include <sys/msg.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -60,6 +61,7 @@
       (word, operation, value, timeout, bits), raw_futex) \
     X(ssize_t, getdents64, (int fd, void *buffer, size_t size), (fd, buffer, size), raw_getdents64) \
     X(int, getpeername, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length), getpeername) \
+    X(pid_t, gettid, (void), (), raw_gettid) \
     X(ssize_t, getrandom, (void *buffer, size_t size, unsigned flags), (buffer, size, flags), getrandom) \
     X(int, getrlimit, (int resource, struct rlimit *limit), (resource, limit), raw_getrlimit) \
     X(int, getsockname, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length), getsockname) \
@@ -90,9 +92,12 @@
     X(int, munmap, (void *start, size_t size), (start, size), munmap) \
     X(int, openat, (int directory, const char *path, int flags, mode_t mode), (directory, path, flags, mode), openat) \
     X(int, pidfd_open, (pid_t pid, unsigned flags), (pid, flags), raw_pidfd_open) \
+    X(int, pidfd_send_signal, (int pidfd, int signal, siginfo_t *information, unsigned flags), (pidfd, signal, information, flags), \
+      raw_pidfd_send_signal) \
     X(int, pipe2, (int *fds, int flags), (fds, flags), pipe2) \
     X(int, ppoll, (struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask), (fds, n, timeout, mask), raw_ppoll) \
     X(ssize_t, pread, (int fd, void *buffer, size_t size, off_t offset), (fd, buffer, size, offset), pread) \
+    X(ssize_t, preadv2, (int fd, const struct iovec *vector, int n, off_t offset, int flags), (fd, vector, n, offset, flags), raw_preadv2) \
     X(int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old), raw_pthread_sigmask) \
     X(ssize_t, pwritev2, (int fd, const struct iovec *vector, int n, off_t offset, int flags), (fd, vector, n, offset, flags), raw_pwritev2) \
     X(ssize_t, read, (int fd, void *buffer, size_t size), (fd, buffer, size), read) \
@@ -100,12 +105,16 @@
     X(ssize_t, recv, (int fd, void *buffer, size_t size, int flags), (fd, buffer, size, flags), recv) \
     X(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags), recvmsg) \
     X(int, renameat, (int from_directory, const char *from, int to_directory, const char *to), (from_directory, from, to_directory, to), renameat) \
+    X(int, rt_tgsigqueueinfo, (pid_t process, pid_t thread, int signal, siginfo_t *information), \
+      (process, thread, signal, information), raw_rt_tgsigqueueinfo) \
     X(int, sched_getaffinity, (pid_t pid, size_t size, void *set), (pid, size, set), raw_sched_getaffinity) \
     X(int, sched_yield, (void), (), sched_yield) \
     X(ssize_t, send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags), send) \
     X(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags), sendmsg) \
     X(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t length), (fd, level, name, value, length), setsockopt) \
     X(int, shutdown, (int fd, int how), (fd, how), shutdown) \
+    X(int, sigaction, (int signal, const struct sigaction *action, struct sigaction *old), (signal, action, old), sigaction) \
+    X(int, signalfd, (int fd, const sigset_t *set, int flags), (fd, set, flags), signalfd) \
     X(int, sigpending, (sigset_t *set), (set), sigpending) \
     X(int, sigtimedwait, (const sigset_t *set, siginfo_t *information, const struct timespec *timeout), (set, information, timeout), sigtimedwait) \
     X(int, socket, (int family, int type, int protocol), (family, type, protocol), socket) \
@@ -155,6 +164,9 @@ void sys_refuse_newer(void);
 #define FUTEX_PRIVATE 128
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100 /* pwritev2: -EPIPE without SIGPIPE; Linux 6.18, include/uapi/linux/fs.h */
+#endif
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x00000008 /* preadv2: -EAGAIN instead of waiting; eventfds: Linux 5.8 */
 #endif
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u /* memfd_create; Linux 6.3; -EINVAL before */
