@@ -7,6 +7,7 @@
 
 #include <hawser/base.h>
 #include <hawser/channel.h>
+#include <hawser/event.h>
 #include <hawser/listener.h>
 #include <hawser/names.h>
 #include <hawser/options.h>

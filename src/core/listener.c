@@ -455,6 +455,14 @@ static int listener_new(const struct address *address, const struct options *opt
     return 0;
 }
 
+int listener_open(const struct address *address, const struct options *options, hawser_listener **ret_listener) {
+    int error;
+    do
+        error = listener_new(address, options, ret_listener);
+    while (error == -EINTR);
+    return error;
+}
+
 HAWSER_PUBLIC int hawser_listen(const char *text, const hawser_options *given, hawser_listener **ret_listener) {
     struct address address;
     struct options options;
@@ -468,12 +476,7 @@ HAWSER_PUBLIC int hawser_listen(const char *text, const hawser_options *given, h
     if (!address.transport->listen)
         return error_set(-EOPNOTSUPP, "listen %s: %s has no listeners", address.text, address.transport->scheme);
     error = access_keepable(address.transport->scheme, address.transport->capabilities, &options);
-    if (error)
-        return error;
-    do
-        error = listener_new(&address, &options, ret_listener);
-    while (error == -EINTR);
-    return error;
+    return error ? error : listener_open(&address, &options, ret_listener);
 }
 
 static int enter(const struct hawser_listener *listener) {

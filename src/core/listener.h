@@ -46,6 +46,9 @@ struct hawser_listener {
     struct pending pending[PENDING_MAX];
 };
 
+/* hawser_listen() of what is parsed; address->transport need not be one that addresses can name. */
+int listener_open(const struct address *address, const struct options *options, struct hawser_listener **ret_listener);
+
 /* One step of everything under way: accepts what waits, moves hellos on, drops the overdue. 0 and a link, -EAGAIN, or an
  * error of accept itself. For hawser_accept and hawser_poll. */
 int listener_step(struct hawser_listener *listener, struct link **ret_link);

@@ -41,7 +41,7 @@ static const struct {
     const char *scheme;
 } kinds[] = {
     [OBJECT_SEMAPHORE] = { HAWSER_NAME_SEMAPHORE, "sem" },
-    [OBJECT_EVENT] = { HAWSER_NAME_EVENT, "event" },
+    [OBJECT_EVENT] = { HAWSER_NAME_EVENT, "futex" },
     [OBJECT_REGION] = { HAWSER_NAME_REGION, "region" },
     [OBJECT_CELL] = { HAWSER_NAME_CELL, "cell" },
 };
