@@ -18,6 +18,8 @@ static const struct verb {
     { "send", verb_send, "send a file or standard input, as messages" },
     { "recv", verb_recv, "receive messages to standard output" },
     { "echo", verb_echo, "send everything back, to many peers at once" },
+    { "event", verb_event, "raise a doorbell, or wait for one" },
+    { "signal", verb_signal, "send queued signals with a value, or wait for them" },
     { "inspect", verb_inspect, "show what lies in the shared memory of a listener's links" },
     { "gc", verb_gc, "remove what killed processes left behind" },
     { "sem", verb_sem, "run a command while it holds a permit: at most so many at once" },

@@ -15,6 +15,8 @@ int verb_send(int argc, char **argv);
 int verb_recv(int argc, char **argv);
 int verb_echo(int argc, char **argv);
 int verb_gc(int argc, char **argv);
+int verb_event(int argc, char **argv);
+int verb_signal(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_sem(int argc, char **argv);
 int verb_bench(int argc, char **argv);

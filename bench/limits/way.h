@@ -73,7 +73,7 @@ extern const struct way *const bare_ways[]; /* ends with NULL */
 const struct way *bare_way_find(const char *name);
 
 extern const struct way bare_shm, bare_pipe, bare_fifo, bare_unix, bare_seqpacket, bare_tcp, bare_mq, bare_sysv, bare_futex,
-    bare_eventfd, bare_cache, bare_memcpy;
+    bare_eventfd, bare_signal, bare_cache, bare_memcpy;
 
 /* The bench lies outside the library and shares memory only with itself; these are all it needs. */
 #define way_load(P) __atomic_load_n((P), __ATOMIC_ACQUIRE)
