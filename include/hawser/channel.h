@@ -67,7 +67,7 @@ struct hawser_statistics {
     uint64_t bytes_received;
     uint64_t stalls;       /* times a sender found the queue full */
     uint64_t sleeps;       /* times a call slept in the kernel */
-    uint64_t wakes;        /* doorbells rung for a sleeping peer (shm, sysv) */
+    uint64_t wakes;        /* times a sleeping peer was woken, by a doorbell or a futex (shm, sysv) */
     uint64_t system_calls; /* made inside calls on this channel */
     uint64_t reserved[8];
 };
@@ -157,7 +157,8 @@ HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_commit(hawser_channel *channel, void 
 HAWSER_PUBLIC int hawser_discard(hawser_channel *channel, void *data);
 
 /* Takes the next message to read in place. It stays valid until hawser_release() or hawser_close(). Several
- * may be held; releases come in any order. What is held takes room from the sender. */
+ * may be held; releases come in any order. What is held takes room from the sender; over shm a message of up to 16 KiB takes that of all
+ * that is sent after it, too, until it is released: a ring's worth can be under way. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_take(hawser_channel *channel, int64_t timeout, hawser_message *ret_message);
 
 /* Gives a taken message back and clears it. -EINVAL: not taken from this channel. */

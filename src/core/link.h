@@ -35,7 +35,7 @@ struct link {
     bool patient;     /* the call would rather sleep than try in vain: recv may say -EAGAIN unseen, once. [R] */
     uint32_t midway_in;  /* atomic: not 0: half a message has come, so the rest is on its way; changes as it comes. Written by [R] */
     uint32_t midway_out; /* atomic: the same of one that has left in half: the peer is making room. Written by [S] */
-    int32_t apart;    /* atomic: as process_apart() says of the peer and the receiving thread; 0 until asked. Written by [R] */
+    int32_t apart;    /* atomic: as process_apart() says of the peer and the receiving thread; 0, shm: -1, until asked. Written by [R] */
     bool plain;       /* the peer speaks plain SP: no acknowledgements, goodbyes or descriptors */
     uint32_t news;    /* atomic: bumped when something arrived that the OTHER half may wait for (ack, hello, death, room) */
     uint32_t ack_due; /* atomic: an acknowledgement waits to be sent; transport->progress sends it */

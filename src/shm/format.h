@@ -30,6 +30,7 @@
  *      516    4  sender asleep: 0, 1 and the count, of its sending side, which waits for room
  *      520    4  asker asleep: the same of who waits for messages to be taken
  *      524    4  state: 0 open, 1 shut down (no more messages), 2 closed (nor does it receive)
+ *      528    4  takes: 1 once its owner's program took a message in place, and so may hold it for long; until then 0
  *     2048 2048  release ring: 512 entries of 4 bytes, each the slot of a released pool message; entry n at n mod 512
  *     4096       the first ring
  *
@@ -125,6 +126,7 @@ struct shm_segment {
     uint32_t sender_asleep;
     uint32_t asker_asleep;
     uint32_t state;
+    uint32_t takes;
     uint32_t release[SHM_SLOTS] SHM_ALIGNED(2048);
 };
 
@@ -174,6 +176,7 @@ SHM_AT(shm_segment, receiver_asleep, 512);
 SHM_AT(shm_segment, sender_asleep, 516);
 SHM_AT(shm_segment, asker_asleep, 520);
 SHM_AT(shm_segment, state, 524);
+SHM_AT(shm_segment, takes, 528);
 SHM_AT(shm_segment, release, 2048);
 _Static_assert(sizeof(struct shm_segment) == SHM_RING_OFFSET, "frozen format");
 SHM_AT(shm_descriptor, size, 0);

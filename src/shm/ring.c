@@ -75,6 +75,15 @@ int ring_refresh(struct ring_writer *writer) {
     return 0;
 }
 
+/* Bytes of this lap that must lie behind for the next one to begin early: they are all the room there is until this message is
+ * freed. A reader that takes in place may hold it for long; the larger ones stream. */
+static uint64_t behind(const struct ring_writer *writer, uint64_t need, uint64_t spare) {
+    uint64_t least = need + spare + writer->reserve + 8;
+    if (writer->peer && load_relaxed(&writer->peer->takes))
+        return least + writer->size / 2;
+    return need > 2 * RING_EARLY ? least + 3 * need : least;
+}
+
 int ring_claim_slow(struct ring_writer *writer, uint64_t size, uint64_t spare, uint8_t **ret_body) {
     uint64_t need = 8 + ring_padded(size);
     if (need > writer->size - 8)
@@ -87,7 +96,7 @@ int ring_claim_slow(struct ring_writer *writer, uint64_t size, uint64_t spare, u
     bool over = offset + need > writer->size;
     if (start + need > writer->look) {
         bool caught_up = offset + need >= RING_EARLY && writer->freed == start;
-        over = over || (caught_up && need + spare + writer->reserve + 8 <= offset);
+        over = over || (caught_up && behind(writer, need, spare) <= offset);
         /* not at each message, and ever more rarely: this look costs a cache line from the other CPU */
         writer->every = caught_up ? RING_EARLY : writer->every < writer->size / 8 ? writer->every * 2 : writer->every;
         writer->look = start + need + writer->every;

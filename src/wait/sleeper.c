@@ -158,7 +158,7 @@ bool nap_on_word(const uint32_t *word, bool *ret_rung) {
     struct timespec timeout = { .tv_nsec = NAP_NS };
     long r = sys_futex((uint32_t *)(uintptr_t)word, FUTEX_WAIT, 0, &timeout, 0); /* [nap] */
     *ret_rung = r == 0;
-    return r == 0 || r == -EAGAIN || r == -EINTR;
+    return r == 0 || r == -EAGAIN;
 }
 
 void word_wake(const uint32_t *word) { sys_futex((uint32_t *)(uintptr_t)word, FUTEX_WAKE, 1, NULL, 0); }

@@ -58,7 +58,8 @@ int nap_prepare(int socket);
 bool nap_on(int socket);
 
 /* The same on a word of shared memory, which somebody makes other than 0 and then wakes (word_wake); it need not be writable
- * here. True: it is worth a look. False: the nap is over. *ret_rung: somebody woke it, with or without cause. */
+ * here. True: it is worth a look. False: the nap is over, or a signal
+ * came: signals in quick succession must not keep one napping that has a death to hear of. *ret_rung: somebody woke it, with or without cause. */
 bool nap_on_word(const uint32_t *word, bool *ret_rung);
 
 /* Wakes one that naps on the word. */

@@ -39,11 +39,16 @@ static void stop(pthread_t thread) {
 
 /* ---- Doorbells ---- */
 
+/* By either bell: the socket, and the word that a receiver naps on. */
 static void *ring_on(void *argument) {
     struct world *world = argument;
     struct note note = { .type = NOTE_RING };
-    while (!load_relaxed(&over))
+    const struct ring_reader *reader = &world->seen->receiver.ring;
+    const uint32_t *word = ring_kind(segment_ring(&world->own->own) + (reader->read & reader->mask));
+    while (!load_relaxed(&over)) {
         world->mutated += sys_send(world->own->link.peer.socket, &note, sizeof note, MSG_DONTWAIT | MSG_NOSIGNAL) > 0;
+        word_wake(word);
+    }
     return NULL;
 }
 

@@ -395,8 +395,17 @@ static int take_pool(struct shm_link *shm, const struct incoming *incoming, haws
     return 0;
 }
 
+/* A message that streamed through the larger ring to a reader that so far had copied all: from now on such come by the pool, and
+ * this one must not be held where all that follow would wait. */
+static bool streamed(const struct shm_link *shm, const struct incoming *incoming) {
+    return incoming->data && shm->receiver.larger.size > 0 && incoming->size > ring_inline_max(shm->view.ring_size);
+}
+
 static int take_one(struct shm_link *shm, const struct incoming *incoming, hawser_message *ret_message) {
-    if (unlikely(shm->link.options.stable || incoming->record.kind == SHM_OWN))
+    struct shm_segment *own = shm_own(shm);
+    if (unlikely(!load_relaxed(&own->takes)))
+        store_relaxed(&own->takes, 1); /* may be seen late: see streamed() */
+    if (unlikely(shm->link.options.stable || incoming->record.kind == SHM_OWN || streamed(shm, incoming)))
         return take_kept(shm, incoming, ret_message);
     if (incoming->record.kind == SHM_POOL)
         return take_pool(shm, incoming, ret_message);

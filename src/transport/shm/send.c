@@ -14,8 +14,7 @@
 
 #define BATCH 4096u /* bytes of a batch after which the reader gets to see it */
 #define POOL_CALM (UINT64_C(4) << 20)
-#define STREAM 2     /* messages in the pool at once */
-#define SPILL 4096u  /* bytes of a message that may go to the pool though it would fit the ring */
+#define STREAM 2 /* messages in the pool at once */
 #define QUOTA_UNMET (UINT64_C(1) << 30)
 
 void sender_init(struct shm_link *shm) {
@@ -167,17 +166,20 @@ static bool ring_extend(struct shm_link *shm) {
     }
     sender->larger = larger;
     ring_writer_move(&sender->ring, larger.base, size);
-    sender->inline_max = ring_inline_max(size);
-    sender_quicken(shm);
+    sender->stream_max = ring_inline_max(size);
     return true;
 }
 
-/* Messages too large for the first ring, and the reader does not keep up: a stream is faster through the larger one. */
-static void stream_extend(struct shm_link *shm, uint64_t size) {
+/* Messages too large for the first ring are faster through the larger one than through the pool, to a reader that copies each out at
+ * once. (One that takes them in place may hold them, and then what lies behind in a ring would wait.) One that finds two under way
+ * already makes the larger ring come. */
+static bool streams(struct shm_link *shm, uint64_t size) {
     struct shm_sender *sender = &shm->sender;
-    if (unlikely(sender->ring.reserve > 0 && sender->pool && sender->pool->sent >= STREAM && sender->peer) &&
-        size <= ring_inline_max(larger_size(shm)))
-        (void)ring_extend(shm);
+    if (!sender->peer || load_relaxed(&sender->peer->takes))
+        return false;
+    if (unlikely(sender->ring.reserve > 0 && sender->pool && sender->pool->sent >= STREAM && size <= ring_inline_max(larger_size(shm))))
+        (void)ring_extend(shm); /* for who sends: it may have broken the link */
+    return size <= sender->stream_max;
 }
 
 /* ---- The pool ---- */
@@ -219,18 +221,13 @@ static int pool_extend(struct shm_link *shm, uint64_t size) {
     return 0;
 }
 
-/* The reader has taken everything: what there is no room for it holds on to. */
-static bool all_taken(const struct shm_sender *sender) {
-    /* pairs with ring_reader_publish; a lie costs the liar room */
-    uint64_t taken = sender->peer ? load_acquire(&sender->peer->taken) : 0;
-    return taken >= load_relaxed(&sender->ring.messages);
-}
-
 /* A pool that has outgrown the caches is slower than waiting for a reader that is on its way: with a few messages' room it
  * grows only when the reader has taken everything and holds on to it, or loans have the room. */
 static bool pool_suffices(const struct shm_sender *sender, uint64_t size) {
     const struct pool_writer *pool = sender->pool;
-    return pool->sent > 0 && pool->total >= POOL_CALM && pool->total / 4 >= size && !all_taken(sender);
+    /* pairs with ring_reader_publish; a lie costs the liar room */
+    uint64_t taken = sender->peer ? load_acquire(&sender->peer->taken) : 0;
+    return pool->sent > 0 && pool->total >= POOL_CALM && pool->total / 4 >= size && taken < load_relaxed(&sender->ring.messages);
 }
 
 /* Room in the pool, adding to it where the budget allows. -ENOBUFS: never in the pool. */
@@ -331,17 +328,11 @@ static int send_own(struct shm_link *shm, const hawser_message *message, const s
 
 /* ---- Sending ---- */
 
-/* In a ring full of messages that the reader took and holds, others would wait for it to release them: they go to the pool. (With
- * watch=no they wait, as a pool may take system calls.) */
-static bool spills(const struct shm_link *shm, uint64_t size) {
-    return size >= SPILL && shm->link.options.watch && all_taken(&shm->sender);
-}
-
 static inline int send_data(struct shm_link *shm, const hawser_message *message) {
     uint8_t *body;
     int r = claim(shm, message->size, &body);
     if (unlikely(r < 0))
-        return r == -EAGAIN && spills(shm, message->size) ? send_pool(shm, message, NULL) : r;
+        return r;
     copy_bytes(body, message->data, message->size);
     ring_append(&shm->sender.ring, SHM_DATA, message->size);
     return 0;
@@ -364,8 +355,10 @@ static int send_inline(struct shm_link *shm, const hawser_message *message, cons
 }
 
 static int send_other(struct shm_link *shm, const hawser_message *message, const struct descriptors *fds) {
-    stream_extend(shm, message->size);
-    if (message->size <= shm->sender.inline_max)
+    bool inside = message->size <= shm->sender.inline_max || streams(shm, message->size);
+    if (load_relaxed(&shm->link.broken))
+        return link_broken(&shm->link);
+    if (inside)
         return send_inline(shm, message, fds);
     if (message->size > SHM_SIZE_MASK)
         return error_set(-EMSGSIZE, "send: a message of over 2^56 bytes");
@@ -381,7 +374,8 @@ static inline int send_one(struct shm_link *shm, const hawser_message *message, 
 
 /* Is it the ring that lacks room, rather than what lies outside of it? */
 static bool ring_lacks(struct shm_link *shm, uint64_t size, const struct descriptors *fds) {
-    uint64_t body = size > shm->sender.inline_max ? sizeof(struct shm_descriptor) : size + (fds ? sizeof(struct shm_fds_prefix) : 0);
+    bool inside = size <= shm->sender.inline_max || streams(shm, size);
+    uint64_t body = inside ? size + (fds ? sizeof(struct shm_fds_prefix) : 0) : sizeof(struct shm_descriptor);
     return ring_room(&shm->sender.ring, body, ring_spare(shm->sender.n_loans)) == 0;
 }
 
@@ -454,8 +448,7 @@ static bool room_outside(struct shm_link *shm, uint64_t size) {
 
 static bool room_for(struct shm_link *shm, const struct refusal *refusal) {
     struct shm_sender *sender = &shm->sender;
-    bool outside = refusal->loan || refusal->size > sender->inline_max || (!refusal->fds && spills(shm, refusal->size) &&
-                   ring_room(&sender->ring, refusal->size, ring_spare(sender->n_loans)) == 0);
+    bool outside = refusal->loan || (refusal->size > sender->inline_max && !streams(shm, refusal->size));
     uint64_t least = sender->inline_max < 256 ? sender->inline_max : 256;
     uint64_t size = outside ? sizeof(struct shm_descriptor) : refusal->size > least ? refusal->size : least;
     if (refusal->fds && !outside)

@@ -40,6 +40,7 @@ struct shm_sender {
     struct ring_writer ring;
     const struct shm_segment *peer; /* NULL until this half has seen `met` */
     uint64_t inline_max;
+    uint64_t stream_max;  /* in the larger ring, once there is one, to a reader that holds nothing */
     uint64_t quick_below; /* smaller messages may take the short way: none before the peer is met, nor with loans out */
     uint32_t rung;      /* the peer's receiver_asleep when it was last rung */
     struct memory larger; /* the larger ring, once there is one */

@@ -7,6 +7,8 @@
 #include "transport/shm/shm_test.h"
 
 #include <pthread.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <time.h>
 
 struct nap {
@@ -183,11 +185,28 @@ static void test_idle(void **state) {
     }
 }
 
+static void on_alarm(int signal) { (void)signal; }
+
+/* A signal ends a nap, so that signals in quick succession do not keep anyone from hearing of a death. */
+static void test_signals(void **state) {
+    (void)state;
+    uint32_t word = 0;
+    bool rung = true;
+    struct sigaction handler = { .sa_handler = on_alarm }, old;
+    const struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = { { 0, 0 }, { 0, 0 } };
+    sigaction(SIGALRM, &handler, &old);
+    setitimer(ITIMER_REAL, &often, NULL);
+    assert_false(nap_on_word(&word, &rung));
+    assert_false(rung);
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &old, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wakes_once),        cmocka_unit_test(test_late_look),         cmocka_unit_test(test_nap_between_sleeps),
         cmocka_unit_test(test_not_beside_others), cmocka_unit_test(test_woken_for_nothing), cmocka_unit_test(test_end),
-        cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_idle),              cmocka_unit_test(test_signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

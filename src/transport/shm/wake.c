@@ -157,7 +157,8 @@ int shm_arm(struct link *link, enum want want, struct sleep_set *set) {
         shm->announced = false;
     } else {
         fall_asleep(shm, sleeper_of(want), nap);
-        bool same_cpu = nap && load_relaxed(&link->apart) == 0; /* the switch to the peer is a barrier; were it moved just now, a nap would end */
+        /* On one CPU the switch to the peer is a barrier. A thread of it that runs elsewhere after all costs the rest of a nap at most. */
+        bool same_cpu = nap && load_relaxed(&link->apart) == 0;
         r = wants_barrier(shm) && !same_cpu ? barrier_heavy() : 0; /* [barrier] */
     }
     /* [again] */
