@@ -12,6 +12,7 @@
 #include <hawser/names.h>
 #include <hawser/options.h>
 #include <hawser/poll.h>
+#include <hawser/region.h>
 #include <hawser/semaphore.h>
 #include <hawser/signal.h>
 

@@ -13,6 +13,7 @@
 #include "core/name.h"
 
 #include <errno.h>
+#include <hawser/region.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -89,6 +90,33 @@ static int use_objects(const char *place) {
     return error;
 }
 
+/* The same for a region: its guard, its sealing. */
+static int use_region(const char *place) {
+    hawser_region *region = NULL, *reader = NULL;
+    int ticket = -1, error = hawser_region_open(place, NULL, 10000, &region);
+    if (!error)
+        error = hawser_region_lock(region, HAWSER_EXCLUSIVE, HAWSER_NOW);
+    if (!error) {
+        strcpy(hawser_region_data(region), "whole");
+        error = hawser_region_unlock(region);
+    }
+    if (!error)
+        error = hawser_region_export(region, HAWSER_REGION_READ, &ticket);
+    if (!error && !strstr(place, "thing"))
+        error = hawser_region_seal(region);
+    if (!error)
+        error = hawser_region_adopt(ticket, NULL, &reader);
+    if (!error)
+        assert_string_equal(hawser_region_data(reader), "whole");
+    hawser_region_close(region);
+    hawser_region_close(reader);
+    if (ticket >= 0)
+        close(ticket);
+    return error;
+}
+
+static int (*use)(const char *place);
+
 static int use_faulty(const char *place, unsigned nth) {
     calls = 0;
     failing = nth;
@@ -96,16 +124,17 @@ static int use_faulty(const char *place, unsigned nth) {
     real_resize = memory_resize_hook;
     memory_resize_hook = faulty_resize;
     sys_table = faulty_table;
-    int error = use_objects(place);
+    int error = use(place);
     sys_table = sys_table_real;
     memory_resize_hook = real_resize;
     return error;
 }
 
-static void fail_each(const char *place, int with) {
+static void fail_each(int (*function)(const char *place), const char *place, int with) {
+    use = function;
     int64_t nap_ns = NAME_NAP_NS;
     name_nap(&nap_ns, DEADLINE_NEVER); /* the thread's waker is made once, and stays */
-    assert_int_equal(use_objects(place), 0);
+    assert_int_equal(use(place), 0);
     unsigned before = descriptors(), n = 1;
     failure = with;
     for (;; n++) {
@@ -117,7 +146,7 @@ static void fail_each(const char *place, int with) {
             fail_msg("call %u, %s, fails with %d: %d without a sentence", n, failed, with, error);
         if (descriptors() != before)
             fail_msg("call %u, %s, fails with %d: %u descriptors, not %u", n, failed, with, descriptors(), before);
-        assert_int_equal(use_objects(place), 0);
+        assert_int_equal(use(place), 0);
         if (exists("thing"))
             fail_msg("call %u, %s, fails with %d: a name is left", n, failed, with);
     }
@@ -126,12 +155,15 @@ static void fail_each(const char *place, int with) {
 
 static void every_call_may_fail(void **state) {
     (void)state;
-    fail_each(NAME, -ENOMEM);
-    fail_each(NAME, -EINTR);
-    fail_each(NAME, -EACCES);
-    fail_each(NAME, -EOPNOTSUPP);
-    fail_each("sem://", -EMFILE);
-    fail_each("sem://", -EINTR);
+    fail_each(use_objects, NAME, -ENOMEM);
+    fail_each(use_objects, NAME, -EINTR);
+    fail_each(use_objects, NAME, -EACCES);
+    fail_each(use_objects, NAME, -EOPNOTSUPP);
+    fail_each(use_objects, "sem://", -EMFILE);
+    fail_each(use_objects, "sem://", -EINTR);
+    fail_each(use_region, "region://thing", -ENOMEM);
+    fail_each(use_region, "region://", -ENOMEM);
+    fail_each(use_region, "region://", -EINTR);
 }
 
 int main(void) {

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* Death at any instruction of what is done with a region's guard, and with its name. A victim, which this process traces, does one
+ * operation: first it is stepped through all of it, and after every instruction it is looked at as any other member could; then it is
+ * killed at every instruction (a sample in the quick run) and at every system call's entry and exit. Each time the guard must be there within 100 ms
+ * for one who wants it, who is told of the death if the data are half-written; and the name must be gone with the next close. */
+
+#include "crash.h"
+#include "trace.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <hawser/hawser.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define QUICK_POINTS 20
+#define TOLD_WITHIN (SECOND / 10)
+#define REGION_SIZE 4096
+#define CHECK(CONDITION) EXPECT(!!(CONDITION), true)
+
+struct deed {
+    const char *name;
+    bool named;      /* it is about the name: the victim opens it itself */
+    bool beside;     /* this process has it open meanwhile */
+    bool opened;     /* the victim had opened it before */
+    bool locked;     /* the victim had the guard exclusively before, and had begun to write */
+    int (*work)(hawser_region *region);
+};
+
+static char address[HAWSER_ADDRESS_MAX], directory[64];
+static bool is_long;
+static hawser_region *region; /* this process's; NULL: it has none */
+
+void die(const char *file, int line, const char *what, long got, long wanted) {
+    fprintf(stderr, "%s:%d: %s gave %ld, expected %ld: %s\n", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line, what, got, wanted,
+            hawser_explain());
+    _exit(1);
+}
+
+/* ---- Operations ---- */
+
+static volatile uint64_t *words(hawser_region *of) { return hawser_region_data(of); }
+
+static void write_words(hawser_region *of) {
+    words(of)[0]++;
+    words(of)[1]++;
+}
+
+static int write_guarded(hawser_region *of) {
+    int r = hawser_region_lock(of, HAWSER_EXCLUSIVE, PATIENCE);
+    if (r < 0)
+        return r;
+    write_words(of);
+    return hawser_region_unlock(of);
+}
+
+static int end_writing(hawser_region *of) {
+    words(of)[1]++;
+    return hawser_region_unlock(of);
+}
+
+static int read_guarded(hawser_region *of) {
+    int r = hawser_region_lock(of, HAWSER_SHARED, PATIENCE);
+    return r < 0 ? r : hawser_region_unlock(of);
+}
+
+static int open_and_close(hawser_region *of) {
+    (void)of;
+    hawser_region *own = NULL;
+    int r = hawser_region_open(address, NULL, REGION_SIZE, &own);
+    hawser_region_close(own);
+    return r;
+}
+
+static int close_it(hawser_region *of) {
+    hawser_region_close(of);
+    return 0;
+}
+
+static const struct deed deeds[] = {
+    { .name = "lock, write, unlock", .beside = true, .work = write_guarded },
+    { .name = "end of writing", .beside = true, .locked = true, .work = end_writing },
+    { .name = "lock and unlock, shared", .beside = true, .work = read_guarded },
+    { .name = "open that makes, and close", .named = true, .work = open_and_close },
+    { .name = "open of another's, and close", .named = true, .beside = true, .work = open_and_close },
+    { .name = "close of the last", .named = true, .opened = true, .work = close_it },
+};
+
+/* ---- Looking ---- */
+
+/* Seen by any member, at any instant: what is written half is marked as being written. */
+static void look_at_data(void) {
+    uint64_t generation;
+    EXPECT(hawser_region_generation(region, &generation), 0);
+    if (generation % 2 == 0)
+        EXPECT(words(region)[0], words(region)[1]);
+}
+
+static int whole(void *context, const struct hawser_name *name) {
+    (void)context;
+    if (name->kind != HAWSER_NAME_REGION || name->size != REGION_SIZE)
+        die(__FILE__, __LINE__, "a name is a whole region's", (long)name->kind, HAWSER_NAME_REGION);
+    return 0;
+}
+
+static void look_at_names(void) { EXPECT(hawser_names_list(directory, whole, NULL), 0); }
+
+static unsigned names_left(void) {
+    unsigned n = 0;
+    DIR *names = opendir(directory);
+    struct dirent *entry;
+    while (names && (entry = readdir(names)))
+        n += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
+    closedir(names);
+    return n;
+}
+
+/* ---- Victims ---- */
+
+static void victim_run(const struct deed *deed) {
+    hawser_region *own = region;
+    EXPECT(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+    EXPECT(ptrace(PTRACE_TRACEME, 0, NULL, NULL), 0);
+    if (deed->named)
+        own = hawser_region_close(own); /* inherited */
+    if (deed->opened)
+        EXPECT(hawser_region_open(address, NULL, REGION_SIZE, &own), 0);
+    if (own)
+        EXPECT(hawser_region_lock(own, deed->locked ? HAWSER_EXCLUSIVE : HAWSER_SHARED, PATIENCE), 0); /* joins */
+    if (deed->locked)
+        words(own)[0]++;
+    else if (own)
+        EXPECT(hawser_region_unlock(own), 0);
+    raise(SIGSTOP);
+    int r = deed->work(own);
+    raise(SIGSTOP);
+    _exit(r != 0);
+}
+
+static int await_stop(void *argument) {
+    int status;
+    if (waitpid(*(pid_t *)argument, &status, 0) < 0)
+        return 0;
+    return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
+}
+
+static pid_t victim_start(const struct deed *deed) {
+    if (deed->beside)
+        EXPECT(hawser_region_open(address, NULL, REGION_SIZE, &region), 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        victim_run(deed);
+    EXPECT(waitpid(pid, NULL, 0), pid);
+    return pid;
+}
+
+static int64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * SECOND + time.tv_nsec;
+}
+
+/* The next who has the guard finds whole data, or is told. */
+static void guard_is_there(int64_t death) {
+    int r;
+    while ((r = hawser_region_lock(region, HAWSER_EXCLUSIVE, HAWSER_NOW)) == -EAGAIN && now() - death < TOLD_WITHIN)
+        sched_yield();
+    CHECK(r >= 0);
+    if (r == 0)
+        EXPECT(words(region)[0], words(region)[1]);
+    words(region)[1] = words(region)[0];
+    EXPECT(hawser_region_unlock(region), 0);
+    EXPECT(hawser_region_lock(region, HAWSER_SHARED, HAWSER_NOW), 0); /* mended */
+    EXPECT(hawser_region_unlock(region), 0);
+    struct hawser_region_status status = HAWSER_REGION_STATUS_INIT;
+    EXPECT(hawser_region_status(region, &status), 0);
+    EXPECT(status.holders, 0);
+    EXPECT(status.members, 1);
+    EXPECT(status.generation % 2, 0);
+}
+
+/* Dead; and then all is as if it had never been. */
+static void victim_kill(pid_t pid) {
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    int64_t death = now();
+    look_at_names();
+    if (!region)
+        EXPECT(hawser_region_open(address, NULL, REGION_SIZE, &region), 0);
+    guard_is_there(death);
+    region = hawser_region_close(region);
+    EXPECT(names_left(), 0);
+}
+
+static void look(const struct deed *deed) {
+    if (!deed->named)
+        look_at_data();
+}
+
+/* ---- The kills ---- */
+
+static struct path observe(const struct deed *deed) {
+    struct path path = { 0 };
+    int signal;
+    pid_t pid = victim_start(deed);
+    while ((signal = trace_step(pid, await_stop, &pid)) == SIGTRAP) {
+        path_add(&path, pid);
+        look(deed);
+    }
+    EXPECT(signal, SIGSTOP);
+    victim_kill(pid);
+    path_end(&path);
+    return path;
+}
+
+static void kill_at(const struct deed *deed, const struct path *path, size_t step) {
+    pid_t pid = victim_start(deed);
+    path_follow(path, pid, step, await_stop, &pid);
+    look(deed);
+    victim_kill(pid);
+}
+
+/* False: the operation was over before. */
+static bool kill_at_call(const struct deed *deed, uint64_t stops) {
+    bool over = false;
+    pid_t pid = victim_start(deed);
+    for (uint64_t i = 0; i < stops && !over; i++)
+        over = trace_call(pid, await_stop, &pid) != SIGTRAP;
+    victim_kill(pid);
+    return !over;
+}
+
+static uint64_t try_deed(const struct deed *deed) {
+    uint64_t points = 0;
+    struct path path = observe(deed);
+    for (; is_long && points <= path.n; points++)
+        kill_at(deed, &path, (size_t)points);
+    for (; !is_long && points < QUICK_POINTS; points++)
+        kill_at(deed, &path, (size_t)random() % (path.n + 1));
+    for (uint64_t call = 1; kill_at_call(deed, call); call++)
+        points++;
+    printf("ok crash: region: %s: looked at after %zu instructions, killed at %llu points\n", deed->name, path.n,
+           (unsigned long long)points);
+    fflush(stdout);
+    path_free(&path);
+    return points;
+}
+
+int main(int argc, char **argv) {
+    uint64_t all = 0;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    printf("not under this sanitizer: most instructions would be its own\n");
+    return 77;
+#endif
+    if (!trace_allowed()) {
+        printf("this process may not trace its children\n");
+        return 77;
+    }
+    is_long = getenv("HAWSER_TEST_LONG") != NULL;
+    snprintf(directory, sizeof directory, "/tmp/hawser-crash-XXXXXX");
+    CHECK(mkdtemp(directory) != NULL);
+    snprintf(address, sizeof address, "region://%s/frames", directory);
+    srandom((unsigned)getpid());
+    for (size_t i = 0; i < sizeof deeds / sizeof deeds[0]; i++)
+        if (argc < 2 || strcmp(argv[1], deeds[i].name) == 0)
+            all += try_deed(&deeds[i]);
+    printf("%llu kills\n", (unsigned long long)all);
+    return rmdir(directory);
+}
