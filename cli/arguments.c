@@ -54,6 +54,8 @@ bool arguments_time(const char *text, int64_t *ret_ns) {
     return true;
 }
 
+bool arguments_size(const char *text, uint64_t *ret_size) { return parse_number(text, size_units, INT64_MAX, ret_size); }
+
 bool arguments_count(const char *text, uint64_t most, uint64_t *ret_count) {
     return parse_number(text, count_units, most, ret_count);
 }

@@ -38,6 +38,7 @@ int arguments_open(const struct arguments *arguments, bool sends, hawser_channel
 /* A time ("10ms", "forever", "0"), a number from 0 to most; false: it is none. */
 bool arguments_time(const char *text, int64_t *ret_ns);
 bool arguments_count(const char *text, uint64_t most, uint64_t *ret_count);
+bool arguments_size(const char *text, uint64_t *ret_size); /* "64K" */
 
 /* Prints "hawser VERB: " and the sentence of the library's last failure; the exit code for error. */
 int report_failure(const char *verb, int error);

@@ -21,6 +21,7 @@ static const struct verb {
     { "event", verb_event, "raise a doorbell, or wait for one" },
     { "signal", verb_signal, "send queued signals with a value, or wait for them" },
     { "inspect", verb_inspect, "show what lies in the shared memory of a listener's links" },
+    { "region", verb_region, "make, list, read, write and remove shared memory" },
     { "gc", verb_gc, "remove what killed processes left behind" },
     { "sem", verb_sem, "run a command while it holds a permit: at most so many at once" },
     { "bench", verb_bench, "measure every mechanism on this machine, beside bare system calls" },

@@ -20,3 +20,4 @@ int verb_signal(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_sem(int argc, char **argv);
 int verb_bench(int argc, char **argv);
+int verb_region(int argc, char **argv);

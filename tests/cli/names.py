@@ -52,4 +52,51 @@ def wrong_usage():
     assert b"example:" in output
 
 
-main([("gc sweeps what is dead", sweeps), ("gc refuses wrong words", wrong_usage)])
+def region(*words, code=0, given=None):
+    got, output, errors = run(scratch, hawser, "region", *words, given=given)
+    same(got, code, f"region {' '.join(words)}: {errors}")
+    return output if code == 0 else errors
+
+
+def regions():
+    region("create", "--size", "64K", "settings")
+    assert "exists already" in region("create", "--size", "64K", "settings", code=1)
+    region("write", "settings", given=b"blue\n")
+    same(region("read", "--size", "5", "settings"), b"blue\n", "what was written")
+    region("write", "--offset", "65534", "settings", given=b"en")
+    same(region("read", "--offset", "65533", "region://settings"), b"\0en", "its end")
+    assert "more bytes" in region("write", "--offset", "65535", "settings", given=b"xy", code=1)
+    assert "ends before" in region("read", "--offset", "65535", "--size", "2", "settings", code=1)
+    listed = region("list").decode().split("\n")
+    same(listed[1].split(), ["region://settings", "65536", "0", "permanent"], "a line of the list")
+    same(gc(), "", "what is permanent stays")
+    region("remove", "settings")
+    assert "there is no region" in region("remove", "settings", code=1)
+    same(scratch.left(), [], "what is left")
+
+
+def regions_of_files():
+    path = f"{scratch.path}/file"
+    with open(path, "wb") as file:
+        file.write(bytes(range(256)) * 100)
+    region("create", "copy", path)
+    same(region("read", "copy"), bytes(range(256)) * 100, "the copy of a file")
+    region("remove", "copy")
+    assert "--size" in region("create", "copy", "--size", "5", path, code=1)
+    same(scratch.left(), [], "what is left")
+
+
+WRONG = [(), ("nosuch",), ("create",), ("create", "a"), ("create", "--size", "0", "a"), ("create", "--size", "x", "a"), ("list", "a"), ("read",),
+         ("read", "--users", "any", "a"), ("read", "a", "b"), ("read", "--timeout", "5", "a"), ("write", "--size"),
+         ("remove", "--nosuch", "a"), ("create", "--size", "5", "--share", "none", "a"), ("read", "shm://a"), ("read", "../a")]
+
+
+def region_usage():
+    for words in WRONG:
+        region(*words, code=2)
+    assert b"example:" in region("--help") and b"example:" in region("read", "--help")
+    assert "there is no region" in region("read", "nosuch", code=1)
+
+
+main([("regions are made, filled, read and removed", regions), ("regions are made of files", regions_of_files),
+      ("region refuses wrong words", region_usage), ("gc sweeps what is dead", sweeps), ("gc refuses wrong words", wrong_usage)])

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* What hawser region does. Bytes are read to the end before the guard is taken, and written only once it is given back: nobody waits
+ * for a slow pipe. */
+
+#include "arguments.h"
+#include "region.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int fail(const char *what, const char *which) {
+    fprintf(stderr, "hawser region: %s%s\n", what, which);
+    return EXIT_FAILED;
+}
+
+/* region://NAME and a query. */
+static int address_of(const struct region_words *words, const char *query, char *ret_address) {
+    bool whole = strstr(words->name, "://") != NULL;
+    const char *join = !*query ? "" : strchr(words->name, '?') ? "&" : "?";
+    int n = snprintf(ret_address, HAWSER_ADDRESS_MAX, "%s%s%s%s", whole ? "" : "region://", words->name, join, query);
+    if (n < HAWSER_ADDRESS_MAX)
+        return 0;
+    fail("the address is over-long: ", words->name);
+    return EXIT_USAGE;
+}
+
+static int open_region(const struct region_words *words, const char *query, size_t size, hawser_region **ret_region) {
+    char address[HAWSER_ADDRESS_MAX];
+    hawser_options options = HAWSER_OPTIONS_INIT;
+    options.users = words->users;
+    options.groups = words->groups;
+    int code = address_of(words, query, address);
+    if (code)
+        return code;
+    int error = hawser_region_open(address, &options, size, ret_region);
+    return error < 0 ? report_failure("region", error) : EXIT_DONE;
+}
+
+/* ---- Bytes ---- */
+
+struct bytes {
+    char *data;
+    size_t size;
+};
+
+/* All of a file, or of standard input; no more than `most` and one, so that too much is seen. */
+static int read_all(const char *path, uint64_t most, struct bytes *ret_bytes) {
+    FILE *file = path ? fopen(path, "rb") : stdin;
+    struct bytes bytes = { 0 };
+    size_t capacity = 0;
+    if (!file)
+        return fail(path, strerror(errno));
+    for (size_t n = 1; n > 0 && bytes.size <= most;) {
+        if (bytes.size == capacity) {
+            capacity = capacity * 2 + (64 << 10);
+            char *larger = realloc(bytes.data, capacity);
+            if (!larger)
+                break;
+            bytes.data = larger;
+        }
+        n = fread(bytes.data + bytes.size, 1, capacity - bytes.size, file);
+        bytes.size += n;
+    }
+    bool failed = ferror(file) || (!feof(file) && bytes.size <= most);
+    if (path)
+        fclose(file);
+    if (failed) {
+        free(bytes.data);
+        return fail("cannot read ", path ? path : "standard input");
+    }
+    *ret_bytes = bytes;
+    return EXIT_DONE;
+}
+
+static int write_all(const struct bytes *bytes) {
+    if (fwrite(bytes->data, 1, bytes->size, stdout) != bytes->size || fflush(stdout) != 0)
+        return fail("cannot write standard output: ", strerror(errno));
+    return EXIT_DONE;
+}
+
+/* ---- Writing ---- */
+
+/* Where who wrote last died half-way, only writing all of it mends it; the guard is not unlocked then, but goes with the process, so
+ * that the next is told too. */
+static int put(hawser_region *region, const struct bytes *bytes, uint64_t offset, int64_t timeout) {
+    size_t size = hawser_region_size(region);
+    if (offset > size || bytes->size > size - offset)
+        return fail("there are more bytes than the region has room for", "");
+    int got = hawser_region_lock(region, HAWSER_EXCLUSIVE, timeout);
+    if (got < 0)
+        return report_failure("region", got);
+    if (got == HAWSER_OWNER_DIED && bytes->size < size)
+        return fail("who wrote last died half-way; write all of the region to mend it", "");
+    if (bytes->size > 0)
+        memcpy((char *)hawser_region_data(region) + offset, bytes->data, bytes->size);
+    got = hawser_region_unlock(region);
+    return got < 0 ? report_failure("region", got) : EXIT_DONE;
+}
+
+int region_write(const struct region_words *words) {
+    hawser_region *region = NULL;
+    struct bytes bytes = { 0 };
+    int code = open_region(words, "", 0, &region);
+    if (code == EXIT_DONE)
+        code = read_all(words->file, hawser_region_size(region), &bytes);
+    if (code == EXIT_DONE)
+        code = put(region, &bytes, words->offset, words->timeout);
+    free(bytes.data);
+    hawser_region_close(region);
+    return code;
+}
+
+int region_create(const struct region_words *words) {
+    char query[64];
+    hawser_region *region = NULL;
+    struct hawser_region_status status = HAWSER_REGION_STATUS_INIT;
+    struct bytes bytes = { 0 };
+    int code = words->file ? read_all(words->file, words->size ? words->size : INT64_MAX, &bytes) : EXIT_DONE;
+    size_t size = words->size ? (size_t)words->size : bytes.size;
+    snprintf(query, sizeof query, "permanent=yes%s%s", words->share ? "&share=" : "", words->share ? words->share : "");
+    if (code == EXIT_DONE && size == 0) {
+        fail("--size N is missing, or a FILE that is not empty", "; see hawser region --help");
+        code = EXIT_USAGE;
+    }
+    if (code == EXIT_DONE && bytes.size > size)
+        code = fail("the file has more bytes than --size says: ", words->file);
+    if (code == EXIT_DONE)
+        code = open_region(words, query, size, &region);
+    if (code == EXIT_DONE && (hawser_region_status(region, &status) < 0 || !status.created))
+        code = fail("it exists already: ", words->name);
+    else if (code == EXIT_DONE && words->file)
+        code = put(region, &bytes, 0, words->timeout);
+    free(bytes.data);
+    hawser_region_close(region);
+    return code;
+}
+
+/* ---- Reading ---- */
+
+static int copy_locked(hawser_region *region, const struct bytes *to, uint64_t offset, int64_t timeout) {
+    int got = hawser_region_lock(region, HAWSER_SHARED, timeout);
+    if (got < 0)
+        return got;
+    memcpy(to->data, (const char *)hawser_region_data(region) + offset, to->size);
+    hawser_region_unlock(region);
+    return got;
+}
+
+/* Who may only read has no guard: a copy between two looks at the same even generation is whole. */
+static int copy_unlocked(hawser_region *region, const struct bytes *to, uint64_t offset) {
+    uint64_t before = 0, after = 0;
+    for (unsigned tries = 0; tries < 1000; tries++) {
+        hawser_region_generation(region, &before);
+        memcpy(to->data, (const char *)hawser_region_data(region) + offset, to->size);
+        hawser_region_generation(region, &after);
+        if (before == after && before % 2 == 0)
+            return 0;
+    }
+    return HAWSER_OWNER_DIED;
+}
+
+static int get(hawser_region *region, const struct region_words *words) {
+    struct bytes bytes = { .size = hawser_region_size(region) };
+    if (words->offset > bytes.size || words->size > bytes.size - words->offset)
+        return fail("the region ends before that", "");
+    bytes.size = words->size ? (size_t)words->size : bytes.size - (size_t)words->offset;
+    bytes.data = malloc(bytes.size ? bytes.size : 1);
+    if (!bytes.data)
+        return fail("no memory for a copy of the region", "");
+    int got = copy_locked(region, &bytes, words->offset, words->timeout);
+    if (got == -EACCES)
+        got = copy_unlocked(region, &bytes, words->offset);
+    int code = got < 0 ? report_failure("region", got) : write_all(&bytes);
+    if (code == EXIT_DONE && got == HAWSER_OWNER_DIED)
+        code = fail("who writes it died half-way, or never stops: this may be half-written", "");
+    free(bytes.data);
+    return code;
+}
+
+int region_read(const struct region_words *words) {
+    hawser_region *region = NULL;
+    int code = open_region(words, "access=read", 0, &region);
+    if (code == EXIT_DONE)
+        code = get(region, words);
+    hawser_region_close(region);
+    return code;
+}
+
+/* ---- The rest ---- */
+
+static int show(void *context, const struct hawser_name *name) {
+    (void)context;
+    if (name->kind == HAWSER_NAME_REGION)
+        printf("%-40s %14llu %8u  %s\n", name->address, (unsigned long long)name->size, name->members,
+               name->permanent ? "permanent" : name->members ? "" : "left by the dead: hawser gc removes it");
+    return 0;
+}
+
+int region_list(const struct region_words *words) {
+    (void)words;
+    printf("%-40s %14s %8s\n", "REGION", "BYTES", "MEMBERS");
+    int error = hawser_names_list(NULL, show, NULL);
+    return error < 0 ? report_failure("region", error) : EXIT_DONE;
+}
+
+int region_remove(const struct region_words *words) {
+    char address[HAWSER_ADDRESS_MAX];
+    int code = address_of(words, "", address);
+    if (code)
+        return code;
+    int error = hawser_region_remove(address, NULL);
+    return error < 0 ? report_failure("region", error) : EXIT_DONE;
+}
