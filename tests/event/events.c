@@ -84,7 +84,7 @@ int main(int argc, char **argv) {
         sys_refuse_newer();
     shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
-    int failed = run_promises(value_promises, only) + run_promises(end_promises, only);
+    int failed = run_promises(value_promises, only) + run_promises(end_promises, only) + run_promises(access_promises, only);
     munmap(shared, 4096);
     return failed > 0;
 }

@@ -30,7 +30,7 @@ struct promise {
     unsigned not_for; /* variants and shares that the promise is not about */
 };
 
-extern const struct promise value_promises[], end_promises[]; /* end with a NULL name */
+extern const struct promise value_promises[], end_promises[], access_promises[]; /* end with a NULL name */
 
 extern const struct place *place;
 extern uint64_t *shared; /* by all processes of the cell */
