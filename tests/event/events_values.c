@@ -45,6 +45,32 @@ static void raises_queue_or_add_up(void) {
     hawser_event_close(event);
 }
 
+enum { ROUNDS = 50 };
+
+static void raise_each_time(hawser_event *raiser, uint64_t unused) {
+    (void)unused;
+    announce(0);
+    for (uint64_t i = 1; i <= ROUNDS; i++) {
+        await(1, i);
+        EXPECT(hawser_event_raise(raiser, i), 0);
+    }
+}
+
+/* Whoever sleeps is woken, and does not find it when it looks by itself. */
+static void a_raise_wakes(void) {
+    hawser_event *event = create();
+    pid_t child = raise_in_child(event, raise_each_time, 0);
+    serve_until(event, 0, 1);
+    int64_t began = now_ns();
+    for (uint64_t i = 1; i <= ROUNDS; i++) {
+        announce(1);
+        CHECK(wait_one(event) == i);
+    }
+    CHECK(now_ns() - began < ROUNDS * 25 * MS);
+    reap(child);
+    hawser_event_close(event);
+}
+
 static void timeouts_hold(void) {
     hawser_event *event = create();
     uint64_t value = 99;
@@ -175,6 +201,7 @@ static void the_descriptor_polls(void) {
 const struct promise value_promises[] = {
     { "a value arrives", a_value_arrives, 0 },
     { "raises queue or add up", raises_queue_or_add_up, 0 },
+    { "a raise wakes", a_raise_wakes, 0 },
     { "timeouts hold", timeouts_hold, 0 },
     { "a full event refuses", a_full_event_refuses, SIGNAL },
     { "sums over 64 bits are kept", sums_over_64_bits_are_kept, SIGNAL | FORK | FUTEX },
