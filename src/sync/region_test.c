@@ -327,6 +327,37 @@ static void closing_gives_the_guard_back(void **state) {
     hawser_region_close(region);
 }
 
+/* The eight bytes at an offset of the file, while nobody has it open. */
+static void write_file(off_t offset, uint64_t value) {
+    char path[160];
+    snprintf(path, sizeof path, "%s/frames", runtime);
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, &value, sizeof value, offset), sizeof value);
+    close(fd);
+}
+
+static void damaged_ones_are_refused(void **state) {
+    (void)state;
+    hawser_region_close(open_region("region://frames?permanent=yes&size=4K", 0));
+    write_file(40, 4097); /* the first parameter: bytes of data */
+    expect_refused(REGION, 0, -EPROTO, "its header tells of 4097 bytes of data");
+    expect_refused("region://frames?access=read", 0, -EPROTO, "its header tells of 4097 bytes of data");
+    write_file(40, UINT64_MAX);
+    expect_refused(REGION, 0, -EPROTO, "the region is damaged");
+    write_file(40, 4096);
+    write_file(48, 0); /* the second: where they begin */
+    expect_refused(REGION, 0, -EPROTO, "the region is damaged");
+    write_file(48, 4096);
+    expect_refused(REGION, 0, -EPROTO, "the region is damaged");
+    write_file(24, 4096); /* the body's size: no room for the guard */
+    expect_refused(REGION, 0, -EPROTO, "the region is damaged");
+    write_file(24, 0);
+    expect_refused(REGION, 0, -EPROTO, "is damaged");
+    char path[160];
+    snprintf(path, sizeof path, "%s/frames", runtime);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void closing_is_no_unlocking(void **state) {
     (void)state;
     hawser_region *region = open_region(REGION, 4096);
@@ -492,6 +523,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(others_share_as_they_may, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_child_has_a_guard_of_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_gives_the_guard_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(damaged_ones_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_is_no_unlocking, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tickets_give_what_they_say, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_sealed_one_cannot_change, set_up, tear_down),

@@ -110,6 +110,7 @@ cases = [(f"wrong usage: hawser {' '.join(arguments)}", wrong, arguments) for ar
 cases += [(f"named: hawser {' '.join(arguments)}", named, arguments, sentence) for arguments, sentence in NAMED]
 cases += [(f"help: {' '.join(arguments)}", helped, arguments)
           for arguments in (["--help"], ["send", "--help"], ["recv", "--help"], ["echo", "--help"], ["inspect", "--help"],
+                            ["region", "--help"], ["gc", "--help"],
                             ["bench", "--help"])]
 cases += [(f"{verb} {address} times out in {timeout}", nobody, verb, address, timeout)
           for address in ADDRESSES for verb in ("send", "recv") for timeout in ("30ms", "0")
