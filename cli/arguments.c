@@ -42,6 +42,12 @@ static bool parse_number(const char *text, const struct unit *units, uint64_t mo
     return false;
 }
 
+bool arguments_address(const char *given, const char *scheme, char ret_address[HAWSER_ADDRESS_MAX]) {
+    bool whole = strstr(given, "://") != NULL;
+    int length = snprintf(ret_address, HAWSER_ADDRESS_MAX, "%s%s%s", whole ? "" : scheme, whole ? "" : "://", given);
+    return length >= 0 && length < HAWSER_ADDRESS_MAX;
+}
+
 bool arguments_time(const char *text, int64_t *ret_ns) {
     uint64_t ns;
     if (strcmp(text, "forever") == 0) {

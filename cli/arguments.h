@@ -35,6 +35,9 @@ int arguments_parse(const struct usage *usage, int argc, char **argv, struct arg
 /* Connects, or listens and accepts one, as the arguments say. The failure is printed. 0 or an exit code. */
 int arguments_open(const struct arguments *arguments, bool sends, hawser_channel **ret_channel);
 
+/* What a verb was given, as an address: NAME, or a path, is SCHEME://NAME. False: it is over-long. */
+bool arguments_address(const char *given, const char *scheme, char ret_address[HAWSER_ADDRESS_MAX]);
+
 /* A time ("10ms", "forever", "0"), a number from 0 to most; false: it is none. */
 bool arguments_time(const char *text, int64_t *ret_ns);
 bool arguments_count(const char *text, uint64_t most, uint64_t *ret_count);

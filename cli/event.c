@@ -10,20 +10,23 @@
 
 #define TEN_SECONDS INT64_C(10000000000)
 
-static int one_address(const struct doorbell *doorbell) {
+static int one_address(const struct doorbell *doorbell, char ret_address[HAWSER_ADDRESS_MAX]) {
     if (doorbell->n_words == 0)
         return doorbell_wrong(doorbell, "the address is missing", "");
     if (doorbell->n_words > 1)
         return doorbell_wrong(doorbell, "one argument too many: ", doorbell->words[1]);
+    if (!arguments_address(doorbell->words[0], "event", ret_address))
+        return doorbell_wrong(doorbell, "the address is over-long: ", doorbell->words[0]);
     return EXIT_DONE;
 }
 
 static int raise_event(const struct doorbell *doorbell) {
     hawser_event *event;
-    int code = one_address(doorbell);
+    char address[HAWSER_ADDRESS_MAX];
+    int code = one_address(doorbell, address);
     if (code != EXIT_DONE)
         return code;
-    int error = hawser_event_open(doorbell->words[0], NULL, doorbell->timeout, &event);
+    int error = hawser_event_open(address, NULL, doorbell->timeout, &event);
     if (error < 0)
         return report_failure(doorbell->verb, error);
     error = hawser_event_raise(event, doorbell->value);
@@ -48,10 +51,11 @@ static int print_raises(const struct doorbell *doorbell, hawser_event *event) {
 
 static int wait_event(const struct doorbell *doorbell) {
     hawser_event *event;
-    int code = one_address(doorbell);
+    char address[HAWSER_ADDRESS_MAX];
+    int code = one_address(doorbell, address);
     if (code != EXIT_DONE)
         return code;
-    int error = hawser_event_create(doorbell->words[0], NULL, &event);
+    int error = hawser_event_create(address, NULL, &event);
     if (error < 0)
         return report_failure(doorbell->verb, error);
     code = print_raises(doorbell, event);
@@ -78,11 +82,11 @@ static const struct doorbell_usage usage = {
             "  --timeout T    raise: how long to wait for a waiter (10s); wait: for each raise (forever);\n"
             "                 takes ns, us, ms, s\n"
             "\n"
-            "ADDRESS: event://NAME, which is eventfd://NAME, futex://NAME, or signal://NAME?signal=SIGRTMIN+3\n"
+            "ADDRESS: NAME or event://NAME, which is eventfd://NAME; futex://NAME; or signal://NAME?signal=SIGRTMIN+3\n"
             "\n"
             "example, in two terminals:\n"
-            "  hawser event wait event://backup-done && echo done\n"
-            "  hawser event raise event://backup-done\n"
+            "  hawser event wait backup-done && echo done\n"
+            "  hawser event raise backup-done\n"
             "\n"
             "exit codes: 0 done, 1 failed, 2 wrong usage, 3 timed out\n",
 };

@@ -127,10 +127,8 @@ static int read_arguments(struct sem *sem, int argc, char **argv, int *ret_code)
 
 static int open_named(const struct sem *sem, hawser_semaphore **ret_semaphore) {
     char address[HAWSER_ADDRESS_MAX];
-    bool whole = strstr(sem->name, "://") != NULL;
-    if (strlen(sem->name) >= sizeof address - sizeof "sem://")
+    if (!arguments_address(sem->name, "sem", address))
         return usage_error("the name is over-long: ", sem->name);
-    snprintf(address, sizeof address, "%s%s", whole ? "" : "sem://", sem->name);
     int error = hawser_semaphore_open(address, NULL, (uint32_t)sem->permits, ret_semaphore);
     return error < 0 ? report_failure("sem", error) : EXIT_DONE;
 }

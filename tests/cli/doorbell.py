@@ -103,7 +103,7 @@ WRONG = [
 ]
 
 cases = [(f"{address} is raised", raised, address)
-         for address in ("event://bell", "eventfd://bell", "signal://bell?signal=SIGRTMIN+3")]
+         for address in ("bell", "event://bell", "eventfd://bell", "signal://bell?signal=SIGRTMIN+3")]
 cases += [(f"{verb} {address} times out", nobody, verb, address)
           for verb in ("raise", "wait") for address in ("event://bell", "signal://bell?signal=SIGRTMIN+3")]
 cases += [(f"{name} with {value}", signalled, name, number, value, said)
