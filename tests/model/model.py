@@ -58,6 +58,7 @@ LONG = QUICK + [
     ("permits", {"USERS": 3, "LIMIT": 2, "ROUNDS": 2}),
 ]
 # What breaks each step, in the order of MUTATE, and with what defined it is found.
+LONG_ONLY = "it is found after seconds"
 BROKEN = {
     "ring": [
         ("no room is kept for the next word", {"MESSAGES": 4}),
@@ -94,13 +95,13 @@ BROKEN = {
         ("who falls asleep has no fence", {"USERS": 2}),
         ("who frees looks before it frees", {"USERS": 2}),
         ("the sleeper does not look again", {"USERS": 2}),
-        ("who leaves the line looks for nobody", {"USERS": 4, "LIMIT": 2}),
+        ("who leaves the line looks for nobody", {"USERS": 4, "LIMIT": 2}, LONG_ONLY),
         ("who says that nobody waits does not look again", {"USERS": 3}),
         ("who takes that back rings nobody", {"USERS": 3, "LIMIT": 2, "ROUNDS": 2}),
         ("nobody looks for the dead", {"USERS": 2, "DEATHS": 1}),
         ("permits of the dead stay theirs", {"USERS": 2, "DEATHS": 1}),
         ("the dead stay in line", {"USERS": 3, "DEATHS": 1}),
-        ("nobody looks at who is before it in line", {"USERS": 3, "DEATHS": 1}),
+        ("nobody looks at who is before it in line", {"USERS": 3, "DEATHS": 1, "PASSES": 0}),
         ("newcomers pass without end", {"USERS": 3, "ROUNDS": 2}),
     ],
 }
@@ -169,7 +170,9 @@ def main():
     for model, broken in BROKEN.items():
         missing = check_steps(model)
         report(not missing, f"{model} and the code name the same steps", "\n".join(missing))
-        for number, (name, defines) in enumerate(broken, 1):
+        for number, (name, defines, *when) in enumerate(broken, 1):
+            if when and not os.environ.get("HAWSER_TEST_LONG"):
+                continue
             # mostly a few states, found sooner in this order: compiling costs more than looking
             errors, _, said = verify(spin, compiler, model, dict(defines, MUTATE=number), ["-DREVERSE", "-O0"])
             report(errors > 0, f"{model} is found broken when {name}", said)
