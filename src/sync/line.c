@@ -6,7 +6,8 @@
  * A wake-up cannot get lost between two who live: one in line writes that it is asleep [arm] and looks once more [again] before it
  * sleeps; who frees writes that first [free] and then looks who waits [look]; a fence on both sides, so one of them sees the other.
  * Whoever leaves the line frees a place in the same sense: it looks who is next. Between the living and the dead nothing is certain but
- * time: a sleeper wakes after LOOK_NS or LOOK_LATE_NS, announces itself anew, and looks who has died. */
+ * time: a sleeper wakes after LOOK_NS, announces itself anew, and looks who has died. Of a crowd only the first two do so; the others wake
+ * after LOOK_LATE_NS, and sleep on if somebody has looked meanwhile. A death is noticed within twice that. */
 
 #include "sync/line.h"
 
@@ -17,8 +18,8 @@
 #include <errno.h>
 #include <limits.h>
 
-#define LOOK_NS INT64_C(40000000)
-#define LOOK_LATE_NS INT64_C(80000000)
+#define LOOK_NS INT64_C(25000000)
+#define LOOK_LATE_NS INT64_C(40000000)
 #define LOOK_FIRST 2u          /* so many in line look at all, and are looked at by the others */
 #define NAP_CROWDED_NS 2000000 /* without a place in line */
 
@@ -171,6 +172,8 @@ static bool look_at_all(struct permits *permits) {
 
 bool line_look(struct permits *permits, const struct permits_waiter *self) {
     bool any = false, found = true, own = self == NULL;
+    if (self)
+        add_relaxed(&permits->shared->looks, 1);
     while (found) { /* who comes first after a dead one may be dead, too */
         uint64_t ticket = 0;
         found = false;
@@ -278,13 +281,26 @@ static int arm(struct permits *permits, struct permits_waiter *self, uint32_t n)
     return try_turn(permits, self, n); /* [again] */
 }
 
+/* As futex(2) has it. */
+static long sleep_on(struct permits_waiter *self, int64_t most_ns, int64_t deadline) {
+    int64_t now = clock_now();
+    int64_t left_ns = deadline == DEADLINE_NEVER || deadline - now > most_ns ? most_ns : deadline > now ? deadline - now : 0;
+    struct timespec timeout = { .tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000) };
+    return sys_futex(&self->bell, FUTEX_WAIT, BELL_ASLEEP, &timeout, 0); /* [sleep] */
+}
+
 /* True: nobody rang until it was time to look. */
 static bool sleep_in_line(struct permits *permits, struct permits_waiter *self, int64_t deadline) {
+    uint32_t *looks = &permits->shared->looks, seen;
     uint64_t wanted;
-    int64_t most = before(permits, self, &wanted) < LOOK_FIRST ? LOOK_NS : LOOK_LATE_NS, now = clock_now();
-    int64_t left_ns = deadline == DEADLINE_NEVER || deadline - now > most ? most : deadline > now ? deadline - now : 0;
-    struct timespec timeout = { .tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000) };
-    return sys_futex(&self->bell, FUTEX_WAIT, BELL_ASLEEP, &timeout, 0) == -ETIMEDOUT; /* [sleep] */
+    long r;
+    if (before(permits, self, &wanted) < LOOK_FIRST)
+        return sleep_on(self, LOOK_NS, deadline) == -ETIMEDOUT;
+    do {
+        seen = load_relaxed(looks);
+        r = sleep_on(self, LOOK_LATE_NS, deadline);
+    } while (r == -ETIMEDOUT && load_relaxed(looks) != seen && !deadline_passed(deadline));
+    return r == -ETIMEDOUT;
 }
 
 /* Woken for a permit and passed all the same: nobody else passes the first in line, which now stays awake for as long as a spin. */

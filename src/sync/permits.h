@@ -15,8 +15,8 @@
  * was sold in it.
  *
  * `waiting` only says that somebody may be in line. Where it is wrong, where a wake-up is lost as its sender dies, and where a holder or
- * one in line dies, sleepers find out by looking: the first two in line every LOOK_NS, the others every LOOK_LATE_NS, but these only
- * at the first two. Whether a slot is dead, its owners know.
+ * one in line dies, sleepers find out by looking: the first two in line every LOOK_NS; the others, every LOOK_LATE_NS, only at whether
+ * anybody looked meanwhile, and if not at the first two. Whether a slot is dead, its owners know.
  *
  * Its users trust each other: one that writes nonsense makes the others wait, or hold too many; but nothing read here leads anyone
  * out of bounds or into an endless loop. */
@@ -62,7 +62,8 @@ struct permits_shared {
     uint32_t waiting; /* 1: somebody may be in line */
     uint32_t used;    /* no waiter from here on was ever anybody's */
     uint64_t passed;  /* turn << 16 | passes sold in it */
-    uint32_t reserved_second[12];
+    uint32_t looks;   /* how often somebody in line looked for the dead */
+    uint32_t reserved_second[11];
     uint64_t tickets; /* drawn so far */
     uint32_t reserved_third[14];
     struct permits_waiter waiters[PERMITS_WAITERS];

@@ -83,6 +83,8 @@ static _Noreturn void use(uint32_t number) {
     unsigned seed = (unsigned)getpid();
     struct seat *seat = &shared->seats[number];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (nice(10) < 0) { /* so that who kills them has its turn */
+    }
     for (;;) {
         uint32_t n = (uint32_t)rand_r(&seed) % 8 == 0 ? PERMITS : 1 + (uint32_t)rand_r(&seed) % 2;
         int64_t timeout = (uint32_t)rand_r(&seed) % 4 == 0 ? 2 * MS : HAWSER_FOREVER;
