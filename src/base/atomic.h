@@ -32,6 +32,24 @@ static inline void fence_seq_cst(void) {
 #endif
 }
 
+/* Orders loads before it with all that comes after, and stores after it with all that comes before: for what is read and written
+ * in between by plain copies. Only the compiler must be told on machines that keep that order anyway. */
+static inline void fence_acquire(void) {
+#ifdef __SANITIZE_THREAD__
+    fence_seq_cst();
+#else
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+#endif
+}
+
+static inline void fence_release(void) {
+#ifdef __SANITIZE_THREAD__
+    fence_seq_cst();
+#else
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+#endif
+}
+
 /* Adds to a counter that has one writer and many readers: no locked instruction. */
 #define count_add(P, N) store_relaxed((P), load_relaxed(P) + (N))
 
