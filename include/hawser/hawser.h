@@ -6,6 +6,7 @@
 /* Everything. */
 
 #include <hawser/base.h>
+#include <hawser/cell.h>
 #include <hawser/channel.h>
 #include <hawser/event.h>
 #include <hawser/listener.h>
