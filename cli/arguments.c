@@ -73,6 +73,7 @@ static bool parse_option(struct arguments *arguments, int letter, const char *va
         if (!parse_number(value, size_units, SIZE_MAX / 2, &size) || size == 0)
             return false;
         arguments->size = (size_t)size;
+        arguments->size_given = true;
         return true;
     case 'n':
         return arguments_count(value, UINT64_MAX - 1, &arguments->count);

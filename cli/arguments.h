@@ -12,8 +12,9 @@
 struct arguments {
     const char *verb;
     const char *address;
-    const char *file; /* send: NULL for standard input */
-    size_t size;      /* send: bytes of a block */
+    const char *file; /* send: NULL for standard input; cell set: the value, the same */
+    size_t size;      /* send: bytes of a block; cell set: of a value */
+    bool size_given;
     uint64_t count;   /* recv: messages to receive; UINT64_MAX: all */
     int64_t timeout;  /* to wait for the other side, ns */
     bool lines;

@@ -20,6 +20,7 @@ static const struct verb {
     { "echo", verb_echo, "send everything back, to many peers at once" },
     { "event", verb_event, "raise a doorbell, or wait for one" },
     { "signal", verb_signal, "send queued signals with a value, or wait for them" },
+    { "cell", verb_cell, "set, get or watch the latest value of one writer" },
     { "inspect", verb_inspect, "show what lies in the shared memory of a listener's links" },
     { "region", verb_region, "make, list, read, write and remove shared memory" },
     { "gc", verb_gc, "remove what killed processes left behind" },

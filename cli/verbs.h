@@ -19,5 +19,6 @@ int verb_event(int argc, char **argv);
 int verb_signal(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_sem(int argc, char **argv);
+int verb_cell(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_region(int argc, char **argv);
