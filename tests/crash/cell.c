@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 The hawser authors */
+
+/* Death of a cell's writer at any instruction. A victim sets a value, and is stepped through it: after each instruction its reader, this
+ * process, must get the old value or the new one, whole. Then it is killed at each instruction: the value stays, whoever waited
+ * for it is told in time, and the next writer goes on. It also counts the instructions of a set with and without readers. */
+
+#include "crash.h"
+#include "trace.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TOLD_WITHIN (SECOND / 10)
+#define WARM 40u /* values set before: each buffer was used, the first time of everything is over */
+#define SIZE_MOST 1000u
+#define READERS 8
+#define HUNTS 20
+
+struct work {
+    const char *name;
+    size_t size;
+    enum { SET, PUBLISH, SUCCEED, CLOSE } what;
+    bool sleeper; /* somebody waits for it */
+    bool calls;   /* cut short at system calls only */
+};
+
+static const struct work works[] = {
+    { .name = "set of 8 bytes", .size = 8 },
+    { .name = "set of 24 bytes", .size = 24 },
+    { .name = "set of 100 bytes", .size = 100 },
+    { .name = "set of 1000 bytes", .size = SIZE_MOST },
+    { .name = "begin and publish", .size = 100, .what = PUBLISH },
+    { .name = "set that wakes", .size = 100, .sleeper = true },
+    { .name = "create", .size = 100, .what = SUCCEED, .calls = true },
+    { .name = "close", .size = 100, .what = CLOSE, .calls = true },
+};
+
+static bool is_long;
+static char address[HAWSER_ADDRESS_MAX];
+
+void die(const char *file, int line, const char *what, long got, long wanted) {
+    fprintf(stderr, "%s:%d: process %d: %s gave %ld, expected %ld: %s\n", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line,
+            (int)getpid(), what, got, wanted, hawser_explain());
+    _exit(1);
+}
+
+static int64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * SECOND + time.tv_nsec;
+}
+
+/* ---- Values: version n is of one byte all over, so that any mixture shows ---- */
+
+static size_t size_of_version(size_t size, uint64_t version) { return size - version % (size < 8 ? size : 8); }
+
+static void fill(uint8_t *value, size_t size, uint64_t version) { memset(value, (int)(version % 251), size_of_version(size, version)); }
+
+/* The version of the newest value, which must be whole. */
+static uint64_t look(hawser_cell *cell, size_t size) {
+    uint8_t value[SIZE_MOST];
+    uint64_t version;
+    size_t got;
+    EXPECT(hawser_cell_get(cell, value, sizeof value, &got, &version), 0);
+    EXPECT(got, size_of_version(size, version));
+    for (size_t i = 0; i < got; i++)
+        EXPECT(value[i], version % 251);
+    return version;
+}
+
+static void set_next(hawser_cell *cell, size_t size, uint64_t version) {
+    uint8_t value[SIZE_MOST];
+    fill(value, size, version);
+    EXPECT(hawser_cell_set(cell, value, size_of_version(size, version)), 0);
+}
+
+/* ---- Victims ---- */
+
+static void do_work(const struct work *work, hawser_cell *cell) {
+    static uint8_t value[SIZE_MOST];
+    void *place;
+    size_t size = size_of_version(work->size, WARM + 1);
+    fill(value, work->size, WARM + 1);
+    raise(SIGSTOP);
+    switch (work->what) {
+    case SET:
+        EXPECT(hawser_cell_set(cell, value, size), 0);
+        break;
+    case PUBLISH:
+        EXPECT(hawser_cell_begin(cell, &place), 0);
+        memcpy(place, value, size);
+        EXPECT(hawser_cell_publish(cell, size), 0);
+        break;
+    case SUCCEED:
+        EXPECT(hawser_cell_create(address, NULL, 0, &cell), 0);
+        EXPECT(hawser_cell_set(cell, value, size), 0);
+        break;
+    case CLOSE:
+        hawser_cell_close(cell);
+        break;
+    }
+    raise(SIGSTOP);
+    _exit(0);
+}
+
+static void __attribute__((noreturn)) victim_run(const struct work *work, int go) {
+    hawser_cell *cell = NULL;
+    char byte;
+    EXPECT(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+    EXPECT(ptrace(PTRACE_TRACEME, 0, NULL, NULL), 0);
+    EXPECT(hawser_cell_create(address, NULL, work->size, &cell), 0);
+    for (uint64_t version = 1; version <= WARM; version++)
+        set_next(cell, work->size, version);
+    EXPECT(write(go, "", 1), 1);
+    EXPECT(read(go, &byte, 1), 1); /* everybody who is to see it is there */
+    close(go);
+    if (work->what == SUCCEED)
+        cell = hawser_cell_close(cell);
+    do_work(work, cell);
+    _exit(1);
+}
+
+struct scene {
+    const struct work *work;
+    pid_t victim, sleeper;
+    hawser_cell *reader;
+    int told; /* the sleeper's: when it woke */
+};
+
+static int await_stop(void *argument) {
+    const struct scene *scene = argument;
+    int status;
+    EXPECT(waitpid(scene->victim, &status, 0), scene->victim);
+    return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
+}
+
+static bool sleeps(pid_t pid) {
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "r");
+    bool is = file && fscanf(file, "%*d (%*[^)]) %c", &state) == 1 && state == 'S';
+    if (file)
+        fclose(file);
+    return is;
+}
+
+/* Waits for the value that the victim sets, and says when it came. */
+static void sleeper_start(struct scene *scene) {
+    int told[2];
+    char byte;
+    EXPECT(pipe(told), 0);
+    scene->sleeper = fork();
+    if (scene->sleeper == 0) {
+        EXPECT(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+        hawser_cell *cell;
+        snprintf(address + strlen(address), 32, "?wait=block");
+        EXPECT(hawser_cell_open(address, NULL, PATIENCE, &cell), 0);
+        EXPECT(write(told[1], "", 1), 1);
+        EXPECT(hawser_cell_wait(cell, WARM, PATIENCE, NULL), 0);
+        int64_t at = now();
+        look(cell, scene->work->size);
+        EXPECT(write(told[1], &at, sizeof at), sizeof at);
+        _exit(0);
+    }
+    close(told[1]);
+    scene->told = told[0];
+    EXPECT(read(told[0], &byte, 1), 1);
+    while (!sleeps(scene->sleeper))
+        nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+}
+
+/* The victim stands before its work. */
+static void scene_begin(struct scene *scene, const struct work *work) {
+    int go[2];
+    char byte;
+    *scene = (struct scene){ .work = work };
+    EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, go), 0);
+    scene->victim = fork();
+    if (scene->victim == 0)
+        victim_run(work, go[1]);
+    close(go[1]);
+    EXPECT(read(go[0], &byte, 1), 1);
+    EXPECT(hawser_cell_open(address, NULL, PATIENCE, &scene->reader), 0);
+    if (work->sleeper)
+        sleeper_start(scene);
+    EXPECT(write(go[0], "", 1), 1);
+    EXPECT(await_stop(scene), SIGSTOP);
+    close(go[0]);
+}
+
+static unsigned names(void) {
+    unsigned n = 0;
+    DIR *directory = opendir(getenv("HAWSER_RUNTIME_DIR"));
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        n += entry->d_name[0] != '.';
+    closedir(directory);
+    return n;
+}
+
+/* The victim dies; the value stays, the sleeper hears of a new one, and another can write. */
+static void scene_end(struct scene *scene, uint64_t visible) {
+    int64_t at, death = now();
+    size_t size = scene->work->size;
+    hawser_cell *next;
+    kill(scene->victim, SIGKILL);
+    waitpid(scene->victim, NULL, 0);
+    uint64_t version = look(scene->reader, size);
+    EXPECT(version >= visible && version <= WARM + 1, true);
+    EXPECT(hawser_cell_create(address, NULL, size, &next), 0);
+    if (version == WARM)
+        set_next(next, size, ++version);
+    if (scene->sleeper) {
+        EXPECT(read(scene->told, &at, sizeof at), sizeof at);
+        EXPECT(at - death < TOLD_WITHIN, true);
+        waitpid(scene->sleeper, NULL, 0);
+        close(scene->told);
+    }
+    set_next(next, size, ++version);
+    EXPECT(look(scene->reader, size), version);
+    hawser_cell_close(next);
+    hawser_cell_close(scene->reader);
+    EXPECT(names(), 0);
+}
+
+/* ---- What is tried ---- */
+
+static struct path observe(const struct work *work) {
+    struct scene scene;
+    struct path path = { 0 };
+    uint64_t visible = WARM;
+    scene_begin(&scene, work);
+    while (trace_step(scene.victim, await_stop, &scene) == SIGTRAP) {
+        path_add(&path, scene.victim);
+        uint64_t version = look(scene.reader, work->size);
+        EXPECT(version >= visible && version <= WARM + 1, true);
+        visible = version;
+    }
+    EXPECT(visible, WARM + (work->what != CLOSE));
+    scene_end(&scene, visible);
+    path_end(&path);
+    return path;
+}
+
+static void kill_at(const struct work *work, const struct path *path, size_t step) {
+    struct scene scene;
+    scene_begin(&scene, work);
+    path_follow(path, scene.victim, step, await_stop, &scene);
+    scene_end(&scene, look(scene.reader, work->size));
+}
+
+static bool kill_at_call(const struct work *work, unsigned stops) {
+    struct scene scene;
+    bool over = false;
+    scene_begin(&scene, work);
+    for (unsigned i = 0; i < stops && !over; i++)
+        over = trace_call(scene.victim, await_stop, &scene) != SIGTRAP;
+    scene_end(&scene, look(scene.reader, work->size));
+    return !over;
+}
+
+static unsigned kill_everywhere(const struct work *work, const struct path *path) {
+    unsigned points = 0;
+    if (work->calls) {
+        for (bool inside = true; inside; points++)
+            inside = kill_at_call(work, points + 1);
+        return points;
+    }
+    size_t every = is_long || path->n < 400 ? 1 : path->n / 400;
+    for (size_t step = 0; step <= path->n; step += every, points++)
+        kill_at(work, path, step);
+    return points;
+}
+
+/* Reads without a pause until it is killed. */
+static pid_t reader_start(size_t size) {
+    int opened[2];
+    char byte;
+    EXPECT(pipe(opened), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        hawser_cell *cell;
+        EXPECT(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+        EXPECT(hawser_cell_open(address, NULL, PATIENCE, &cell), 0);
+        for (uint64_t last = look(cell, size), version;; last = version) {
+            version = look(cell, size);
+            EXPECT(version >= last, true);
+            if (opened[1] >= 0 && write(opened[1], "", 1) == 1) {
+                close(opened[1]);
+                opened[1] = -1;
+            }
+        }
+    }
+    close(opened[1]);
+    EXPECT(read(opened[0], &byte, 1), 1);
+    close(opened[0]);
+    return pid;
+}
+
+static void reader_end(pid_t pid) {
+    EXPECT(waitpid(pid, NULL, WNOHANG), 0); /* it did not die of what it saw */
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+/* Instructions of a set among so many readers that read as fast as they can. */
+static size_t count_instructions(const struct work *work, unsigned readers) {
+    struct scene scene;
+    pid_t pids[READERS];
+    size_t n = 0;
+    scene_begin(&scene, work);
+    for (unsigned i = 0; i < readers; i++)
+        pids[i] = reader_start(work->size);
+    while (trace_step(scene.victim, await_stop, &scene) == SIGTRAP)
+        n++;
+    for (unsigned i = 0; i < readers; i++)
+        reader_end(pids[i]);
+    scene_end(&scene, WARM + 1);
+    return n;
+}
+
+/* A writer at full speed, killed at some moment, again and again; its readers, and the next writer, go on from where it was. */
+static void hunt_at_full_speed(size_t size) {
+    hawser_cell *reader;
+    pid_t readers[2];
+    uint64_t version = 0;
+    for (int i = 0; i < HUNTS; i++) {
+        pid_t writer = fork();
+        if (writer == 0) {
+            hawser_cell *cell;
+            EXPECT(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+            EXPECT(hawser_cell_create(address, NULL, size, &cell), 0);
+            uint64_t next = i == 0 ? 1 : look(cell, size) + 1;
+            for (;; next++)
+                set_next(cell, size, next);
+        }
+        if (i == 0) {
+            EXPECT(hawser_cell_open(address, NULL, PATIENCE, &reader), 0);
+            EXPECT(hawser_cell_wait(reader, 0, PATIENCE, NULL), 0);
+            readers[0] = reader_start(size);
+            readers[1] = reader_start(size);
+        }
+        for (uint64_t began = version; version < began + 1000;)
+            version = look(reader, size);
+        kill(writer, SIGKILL);
+        waitpid(writer, NULL, 0);
+        uint64_t left = look(reader, size);
+        EXPECT(left >= version, true);
+        version = left;
+    }
+    reader_end(readers[0]);
+    reader_end(readers[1]);
+    hawser_cell_close(reader);
+}
+
+int main(int argc, char **argv) {
+    char own[] = "/tmp/hawser-crash-cell-XXXXXX";
+    unsigned all = 0;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    printf("not under this sanitizer: most instructions would be its own\n");
+    return 77;
+#endif
+    if (!trace_allowed()) {
+        printf("this process may not trace its children\n");
+        return 77;
+    }
+    is_long = getenv("HAWSER_TEST_LONG") != NULL;
+    EXPECT(mkdtemp(own) != NULL, true);
+    setenv("HAWSER_RUNTIME_DIR", own, 1);
+    snprintf(address, sizeof address, "cell://crash");
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
+        if (argc > 1 && strcmp(argv[1], works[i].name) != 0)
+            continue;
+        struct path path = observe(&works[i]);
+        unsigned points = kill_everywhere(&works[i], &path);
+        printf("ok crash: cell: %s: looked at after %zu instructions, killed at %u points\n", works[i].name, path.n, points);
+        fflush(stdout);
+        path_free(&path);
+        all += points;
+    }
+    for (size_t i = 0; i < 4 && argc < 2; i++) {
+        size_t alone = count_instructions(&works[i], 0), among = count_instructions(&works[i], READERS);
+        EXPECT(among, alone);
+        hunt_at_full_speed(works[i].size);
+        printf("ok crash: cell: %s: %zu instructions, with %d readers as without; no torn value at full speed\n", works[i].name, alone,
+               READERS);
+    }
+    printf("%u kills\n", all);
+    return rmdir(own);
+}
