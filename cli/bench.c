@@ -6,6 +6,7 @@
 #include "bench.h"
 #include "bench_loop.h"
 #include "bench_numbers.h"
+#include "bench_sync.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ struct plan {
     int64_t time_ns; /* for each figure, over all its samples */
     bool quick, one_cpu, many, targets, peers, idle;
     bool sizes_or_waits; /* said on the command line */
+    bool syncs;          /* the mechanisms are those that carry no messages */
     struct output {
         const char *path; /* NULL: not wanted; "-": standard output, instead of the table */
         FILE *file;
@@ -42,7 +44,8 @@ static const char help[] =
     "usage: hawser bench [MECHANISM...] [OPTIONS]\n"
     "\n"
     "Measures every mechanism between two processes on this machine, beside the same work in bare system\n"
-    "calls. MECHANISM: shm pipe fifo unix tcp mq sysv, and only bare: seqpacket futex eventfd cache memcpy.\n"
+    "calls. MECHANISM: shm pipe fifo unix tcp mq sysv, and only bare: seqpacket futex eventfd cache memcpy; or\n"
+    "what carries no messages: semaphore event signal cell.\n"
     "\n"
     "  --sizes LIST  sizes of messages in bytes, with K, M, G (8,1K,64K,1M)\n"
     "  --time T      for each figure, over all its samples (1s)\n"
@@ -147,8 +150,11 @@ static int parse_flag(struct plan *plan, const char *option) {
 }
 
 static int parse_mechanism(struct plan *plan, const char *name) {
-    if (!hawser_way_find(name) && !bare_way_find(name))
+    if (!hawser_way_find(name) && !bare_way_find(name) && !sync_is(name))
         return usage("there is no mechanism '%s'", name);
+    if (plan->n_mechanisms > 0 && plan->syncs != sync_is(name))
+        return usage("%s: semaphore, event, signal and cell are measured by themselves", name);
+    plan->syncs = sync_is(name);
     if (plan->n_mechanisms == LIST_MAX)
         return usage("too many mechanisms, at %s", name);
     plan->mechanisms[plan->n_mechanisms++] = name;
@@ -309,6 +315,12 @@ static int run_peers(const struct plan *plan, struct session *session) {
     return json ? code | finish(&plan->json, ferror(json) ? -EIO : 0) : code;
 }
 
+static int run_syncs(const struct plan *plan, struct session *session) {
+    FILE *json = plan->json.file;
+    int code = sync_run(session, plan->mechanisms, plan->n_mechanisms, json == stdout ? NULL : stdout, json);
+    return json ? code | finish(&plan->json, ferror(json) ? -EIO : 0) : code;
+}
+
 static int run(const struct plan *plan) {
     struct session session = { .samples = plan->quick && !plan->targets ? SAMPLES_QUICK : SAMPLES_FULL };
     session.time_ns = plan->time_ns / session.samples;
@@ -318,6 +330,7 @@ static int run(const struct plan *plan) {
         session.budget_end_ns = bench_now() + QUICK_BUDGET_NS;
     int code = plan->targets ? targets_run(&session)
                : plan->peers ? run_peers(plan, &session)
+               : plan->syncs ? run_syncs(plan, &session)
                : plan->idle  ? idle_run(&session, IDLE_CHANNELS)
                              : run_rows(plan, &session);
     session_close(&session);
@@ -358,6 +371,8 @@ int verb_bench(int argc, char **argv) {
         return usage("%s takes no other option than --quick and --time", plan.targets ? "--targets" : "--idle");
     if (plan.peers && (plan.targets || plan.idle || plan.html.path || plan.n_mechanisms || plan.one_cpu || plan.many || plan.sizes_or_waits))
         return usage("%s takes no other option than --quick, --time and --json", "--peers");
+    if (plan.syncs && (plan.html.path || plan.many || plan.sizes_or_waits))
+        return usage("%s: semaphore, event, signal and cell take no other option than --quick, --time, --one-cpu and --json", plan.mechanisms[0]);
     if (plan.n_mechanisms == 0)
         add_all(&plan);
     if (plan.time_ns == 0)

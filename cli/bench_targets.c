@@ -6,6 +6,7 @@
 
 #include "bench.h"
 #include "bench_numbers.h"
+#include "bench_sync.h"
 #include "peers.h"
 #include "verbs.h"
 
@@ -245,5 +246,5 @@ int targets_run(struct session *session) {
            !session->cpus.pinned ? "not pinned" : session->cpus.together ? "only one CPU allowed" : "one process pinned to each CPU");
     int code = measure(session, targets);
     free(targets);
-    return code;
+    return session->signal ? code : code | sync_targets(session);
 }

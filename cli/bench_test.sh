@@ -54,6 +54,23 @@ PYTHON
 fi
 rm -f "$TMPDIR/rows.html" "$TMPDIR/rows.json" "$TMPDIR/table"
 
+# What carries no messages.
+refuses "measured by themselves" cell shm
+refuses "no other option" cell --sizes 8
+"$hawser" bench cell --quick --time 6ms --json "$TMPDIR/rows.json" >"$TMPDIR/table" || fail "cell"
+grep -q "memcpy" "$TMPDIR/table" || fail "nothing beside a cell"
+if command -v python3 >/dev/null; then
+    python3 - "$TMPDIR/rows.json" <<'PYTHON' || fail "the JSON of cells is not as promised"
+import json, sys
+rows = json.load(open(sys.argv[1]))
+keys = ["mechanism", "pattern", "wait", "size", "p50_ns", "p99_ns", "p999_ns", "mean_ns", "messages_per_s", "bytes_per_s",
+        "cpu_ns_per_message", "syscalls_per_message", "switches_per_message", "interrupts_per_message", "raw_p50_ns",
+        "raw_messages_per_s"]
+assert rows and all(list(row)[:16] == keys and row["p50_ns"] > 0 and row["raw_p50_ns"] > 0 and row["others"] for row in rows)
+PYTHON
+fi
+rm -f "$TMPDIR/rows.json" "$TMPDIR/table"
+
 # The peers: a command without their modules beside it names each, with what building it takes, and depends on none.
 mkdir "$TMPDIR/bare"
 cp "$hawser" "$TMPDIR/bare/hawser"
