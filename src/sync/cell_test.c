@@ -306,7 +306,7 @@ static void waiting(void **state) {
         assert_int_equal(hawser_cell_open(addresses[i], NULL, 10 * SECOND, &reader), 0);
         assert_int_equal(hawser_cell_wait(reader, 0, 10 * SECOND, &version), 0);
         assert_int_equal(version, 1);
-        assert_in_range(clock_now() - (int64_t)get_number(reader), 0, SECOND / 2);
+        assert_true(clock_now() - (int64_t)get_number(reader) < SECOND / 2);
         assert_int_equal(hawser_cell_wait(reader, 0, HAWSER_NOW, NULL), 0);
         assert_int_equal(hawser_cell_wait(reader, 1, HAWSER_NOW, NULL), -EAGAIN);
         int64_t began = clock_now();
