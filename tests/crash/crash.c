@@ -330,7 +330,7 @@ static uint64_t try_operation(const struct operation *operation) {
 
 int main(int argc, char **argv) {
     uint64_t all = 0;
-    char own[] = "/tmp/hawser-crash-XXXXXX";
+    char own[TRACE_PATH];
     sigset_t child;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     printf("not under this sanitizer: most instructions would be its own\n");
@@ -341,9 +341,7 @@ int main(int argc, char **argv) {
         return 77;
     }
     is_long = getenv("HAWSER_TEST_LONG") != NULL;
-    bool is_own = !getenv("HAWSER_RUNTIME_DIR");
-    if (is_own && mkdtemp(own))
-        setenv("HAWSER_RUNTIME_DIR", own, 1);
+    trace_runtime(own);
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, NULL); /* for await_stop */
@@ -354,5 +352,5 @@ int main(int argc, char **argv) {
     if (argc < 2 || strcmp(argv[1], "listen") == 0)
         all += try_listeners();
     printf("%llu kills\n", (unsigned long long)all);
-    return is_own ? rmdir(own) : 0;
+    return rmdir(own);
 }

@@ -10,6 +10,7 @@
 #include "crash.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
@@ -144,4 +145,13 @@ bool path_follow(const struct path *path, pid_t pid, size_t step, trace_await aw
         if (trace_step(pid, await, argument) != SIGTRAP)
             return false;
     return true;
+}
+
+void trace_runtime(char ret_directory[TRACE_PATH]) {
+    const char *run = getenv("HAWSER_RUNTIME_DIR");
+    snprintf(ret_directory, TRACE_PATH, "%s/hawser-crash-XXXXXX", run ? run : "/tmp");
+    if (!mkdtemp(ret_directory) || setenv("HAWSER_RUNTIME_DIR", ret_directory, 1) != 0) {
+        perror(ret_directory);
+        exit(1);
+    }
 }

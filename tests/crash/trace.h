@@ -34,3 +34,9 @@ void path_free(struct path *path);
 /* From an operation's beginning to the step, or near it: stopping only where the place of `from` is passed, and by single steps
  * from there. False: it ended before. */
 bool path_follow(const struct path *path, pid_t pid, size_t step, trace_await await, void *argument);
+
+#define TRACE_PATH 256
+
+/* A runtime directory of the test's own, in that of the run if there is one, so that the names in it can be counted; the caller removes
+ * it. */
+void trace_runtime(char ret_directory[TRACE_PATH]);
