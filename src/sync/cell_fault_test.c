@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault_test.h"
 #include "base/memory.h"
 #include "base/sys.h"
 #include "core/name.h"
@@ -24,37 +25,8 @@
 #include <cmocka.h>
 
 static char runtime[64];
-static unsigned calls, failing; /* the number of the call that fails; 0: none */
-static int failure;
-static const char *failed;
-static void *(*real_resize)(void *old, size_t size);
-
-static bool fails(const char *name) {
-    if (++calls != failing)
-        return false;
-    failed = name;
-    return true;
-}
-
 /* A close that fails has closed all the same; and what gives memory back cannot fail here. */
-#define HARMLESS(NAME) (strcmp(NAME, "close") == 0 || strcmp(NAME, "munmap") == 0)
-
-#define X(TYPE, NAME, PARAMETERS, ARGUMENTS, REAL)            \
-    static TYPE faulty_##NAME PARAMETERS {                    \
-        if (!HARMLESS(#NAME) && fails(#NAME))                 \
-            return (TYPE)(intptr_t)failure;                   \
-        return sys_table_real.NAME ARGUMENTS;                 \
-    }
-SYS_CALLS(X)
-#undef X
-
-static const struct sys_table faulty_table = {
-#define X(TYPE, NAME, PARAMETERS, ARGUMENTS, REAL) .NAME = faulty_##NAME,
-    SYS_CALLS(X)
-#undef X
-};
-
-static void *faulty_resize(void *old, size_t size) { return fails("memory") ? NULL : real_resize(old, size); }
+static bool fault_harmless(const char *name) { return strcmp(name, "close") == 0 || strcmp(name, "munmap") == 0; }
 
 /* The first error, or 0. */
 static int use_cell(void) {

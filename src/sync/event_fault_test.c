@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault_test.h"
 #include "base/memory.h"
 #include "base/sys.h"
 #include "core/name.h"
@@ -25,18 +26,9 @@
 #define MS INT64_C(1000000)
 
 static uint32_t calls, failing; /* the number of the call that fails; 0: none */
-static int failure;
-static const char *failed;
-
-static bool fails(const char *name) {
-    if (__atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST) != failing)
-        return false;
-    failed = name;
-    return true;
-}
 
 /* What has no such failure: who closes has closed all the same, and an eventfd that is readable can be read. */
-static bool harmless(const char *name) {
+static bool fault_harmless(const char *name) {
     static const char *const names[] = { "close", "munmap", "gettid", "sched_yield", "sched_getaffinity" };
     static const char *const interruptible[] = { "accept4", "connect", "epoll_pwait2", "epoll_wait", "flock", "futex", "openat", "ppoll",
                                                  "preadv2", "read", "recv", "recvmsg", "send", "sendmsg", "sigtimedwait", "write" };
@@ -50,25 +42,6 @@ static bool harmless(const char *name) {
             return false;
     return true;
 }
-
-#define X(TYPE, NAME, PARAMETERS, ARGUMENTS, REAL)    \
-    static TYPE faulty_##NAME PARAMETERS {            \
-        if (!harmless(#NAME) && fails(#NAME))         \
-            return (TYPE)(intptr_t)failure;           \
-        return sys_table_real.NAME ARGUMENTS;         \
-    }
-SYS_CALLS(X)
-#undef X
-
-static const struct sys_table faulty_table = {
-#define X(TYPE, NAME, PARAMETERS, ARGUMENTS, REAL) .NAME = faulty_##NAME,
-    SYS_CALLS(X)
-#undef X
-};
-
-static void *(*real_resize)(void *old, size_t size);
-
-static void *faulty_resize(void *old, size_t size) { return fails("memory") ? NULL : real_resize(old, size); }
 
 static unsigned descriptors(void) {
     unsigned n = 0;
