@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 LONG = "HAWSER_TEST_LONG" in os.environ
@@ -66,6 +67,14 @@ def run(scratch, *command, given=None, **others):
     if given is not None:
         others["stdin"] = subprocess.PIPE
     return finish(start(scratch, *command, **others), given)
+
+
+def until(condition, what):
+    """Waits for what no event tells, a name that appears, say."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.005)
 
 
 def same(actual, expected, what=""):

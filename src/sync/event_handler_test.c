@@ -26,6 +26,8 @@ static volatile uint64_t last, sum;
 static const void *owner;
 static hawser_event *to_raise; /* by a handler, once */
 
+static hawser_event_function count, mask_itself;
+
 static void count(void *context, uint64_t value) {
     depth++;
     deepest = depth > deepest ? depth : deepest;

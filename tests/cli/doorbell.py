@@ -4,19 +4,15 @@
 import functools
 import signal
 import sys
-import time
 
-from cases import PATIENCE, Scratch, finish, main, run, same, start
+from cases import Scratch, finish, main, run, same, start, until
 
 hawser = sys.argv[1]
 scratch = Scratch()
 
 
 def until_listening(name):
-    end = time.monotonic() + PATIENCE
-    while name not in scratch.left():
-        assert time.monotonic() < end, f"{name} does not appear"
-        time.sleep(0.005)
+    until(lambda: name in scratch.left(), f"{name} does not appear")
 
 
 def raised(address):

@@ -3,9 +3,8 @@
 
 import os
 import sys
-import time
 
-from cases import Scratch, main, run, same, start
+from cases import Scratch, main, run, same, start, until
 
 hawser = sys.argv[1]
 scratch = Scratch()
@@ -15,10 +14,7 @@ RUNTIME = f"{scratch.path}/runtime"
 def listener(name):
     """A listener that is there."""
     process = start(scratch, hawser, "recv", "--timeout", "60s", f"shm://{name}")
-    deadline = time.monotonic() + 20
-    while not os.path.exists(f"{RUNTIME}/{name}"):
-        assert time.monotonic() < deadline, "the listener never came"
-        time.sleep(0.01)
+    until(lambda: os.path.exists(f"{RUNTIME}/{name}"), "the listener never came")
     return process
 
 
