@@ -17,6 +17,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -24,6 +25,8 @@
 #include <cmocka.h>
 
 #define PROCESSES 8
+#define OPENS 3000
+#define PATIENCE_NS INT64_C(60000000000)
 
 /* Shared by all: who is inside which inode. A member enters what it has open, looks at the others, and leaves before it closes. */
 struct yard {
@@ -79,7 +82,14 @@ static pid_t visitor(unsigned self) {
     return child;
 }
 
-static void nap(long ms) { nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL); }
+/* Until the visitors have opened so many times more, or one could not. */
+static void await_opens(uint32_t more) {
+    uint32_t before = load_relaxed(&yard->opens);
+    for (int64_t end = clock_now() + PATIENCE_NS; load_relaxed(&yard->opens) - before < more && load_relaxed(&yard->errors) == 0;) {
+        assert_true(clock_now() < end);
+        sched_yield();
+    }
+}
 
 static void processes_come_and_go(void **state) {
     (void)state;
@@ -87,7 +97,7 @@ static void processes_come_and_go(void **state) {
     set_up_yard();
     for (unsigned i = 0; i < PROCESSES; i++)
         children[i] = visitor(i);
-    nap(400);
+    await_opens(OPENS);
     store_relaxed(&yard->stop, 1);
     for (unsigned i = 0; i < PROCESSES; i++)
         waitpid(children[i], NULL, 0);
@@ -105,7 +115,7 @@ static void processes_are_killed(void **state) {
         children[i] = visitor(i);
     int64_t end = clock_now() + 500000000;
     for (unsigned i = 0; clock_now() < end; i = (i + 1) % PROCESSES) {
-        nap(2);
+        await_opens(20);
         kill(children[i], SIGKILL);
         store_seq_cst(&yard->inode[i], 0); /* dies at any later instant: what it enters then is of a live object still */
         waitpid(children[i], NULL, 0);
@@ -134,7 +144,7 @@ static void threads_come_and_go(void **state) {
     pid_t other = visitor(7);
     for (uintptr_t i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, thread_comes_and_goes, (void *)i), 0);
-    nap(400);
+    await_opens(OPENS);
     store_relaxed(&yard->stop, 1);
     for (unsigned i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
