@@ -365,7 +365,7 @@ static pid_t run_variant(enum variant variant, const char *parent) {
     if (pid != 0)
         return pid;
     mkdir(parent, 0700);
-    snprintf(own, sizeof own, "%s/promises-%d", parent, (int)variant);
+    snprintf(own, sizeof own, "%s/promises-%d", parent, (int)getpid()); /* the same table with old calls may run beside it */
     mkdir(own, 0700);
     setenv("HAWSER_RUNTIME_DIR", own, 1);
     for (size_t i = 0; i < sizeof promises / sizeof promises[0]; i++)
