@@ -81,8 +81,8 @@ HAWSER_PUBLIC int hawser_region_generation(hawser_region *region, uint64_t *ret_
 HAWSER_PUBLIC int hawser_region_seal(hawser_region *region);
 
 /* A descriptor with which other processes adopt the region, any number of times; it can travel by exec, SCM_RIGHTS or
- * hawser_send_fds(), and is the caller's to close. It is no descriptor of the memory itself. access: what who adopts it may do;
- * of a sealed region HAWSER_REGION_READ alone.
+ * hawser_send_fds(), and is the caller's to close. It is no descriptor of the memory itself. access: what who adopts it may do,
+ * by the kernel's word where it is another user's and not root's; of a sealed region HAWSER_REGION_READ alone.
  * Errors: -EACCES (more than this handle may), -EMFILE, -ENFILE, -ENOMEM, -ETOOMANYREFS. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_region_export(hawser_region *region, int access, int *ret_fd);
 

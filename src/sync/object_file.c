@@ -295,9 +295,12 @@ static void write_header(const struct object_request *request, struct object_hea
     memcpy(header->parameters, request->parameters, sizeof header->parameters);
 }
 
-/* A memfd can be sealed against the SIGBUS that a member would cause by cutting it; a file of a directory cannot. */
+/* A memfd can be sealed against the SIGBUS that a member would cause by cutting it; a file of a directory cannot. Who has a
+ * descriptor of it that only reads could open it anew by /proc to write, were its mode as memfd_create() leaves it. */
 static int settle_inode(int fd, bool memory, struct stat *ret_status) {
     int error = memory ? sys_fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) : 0;
+    if (memory && error >= 0)
+        error = sys_fchmod(fd, 0444);
     if (error >= 0)
         error = sys_fstat(fd, ret_status);
     return error < 0 ? error_set(error, "set a shared file up: %s", error_text(error)) : 0;

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <hawser/hawser.h>
 #include <pthread.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -405,6 +407,38 @@ static void tickets_give_what_they_say(void **state) {
     hawser_region_close(region);
 }
 
+/* Opens every descriptor of memory that this process has once more, to be written; how many that gives. */
+static int doors_to_write(void) {
+    int doors = 0;
+    for (int fd = 3; fd < 64; fd++) {
+        char path[32];
+        struct stat status;
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        bool memory = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink == 0;
+        doors += memory && open(path, O_RDWR | O_CLOEXEC) >= 0;
+    }
+    return doors;
+}
+
+static void a_ticket_to_read_opens_no_door(void **state) {
+    (void)state;
+    hawser_region *region = open_region("region://", 4096), *reader = NULL;
+    int ticket, status = 0;
+    assert_int_equal(hawser_region_export(region, HAWSER_REGION_READ, &ticket), 0);
+    pid_t child = geteuid() == 0 ? fork_child() : -1;
+    if (child == 0) {
+        hawser_region_close(region);
+        if (setgroups(0, NULL) < 0 || setgid(65533) < 0 || setuid(65533) < 0)
+            _exit(100);
+        _exit(hawser_region_adopt(ticket, NULL, &reader) ? 101 : doors_to_write());
+    }
+    if (child > 0)
+        waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    close(ticket);
+    hawser_region_close(region);
+}
+
 static void a_sealed_one_cannot_change(void **state) {
     (void)state;
     hawser_region *region = open_region("region://", 4096), *named = open_region(REGION, 4096), *adopted = NULL;
@@ -526,6 +560,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(damaged_ones_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_is_no_unlocking, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tickets_give_what_they_say, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_ticket_to_read_opens_no_door, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_sealed_one_cannot_change, set_up, tear_down),
         cmocka_unit_test_setup_teardown(generations_keep_readers_right, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_sees_half, set_up, tear_down),
