@@ -5,10 +5,14 @@
 
 #include "verbs.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <hawser/hawser.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct verb {
     const char *name;
@@ -50,9 +54,24 @@ static int run_verb(int argc, char **argv) {
     return EXIT_USAGE;
 }
 
-int main(int argc, char **argv) {
-    /* Standard output may be a pipe whose reader left: that is an error to report, not to die of. */
-    signal(SIGPIPE, SIG_IGN);
+/* Where standard output is closed, the next file to be opened takes its place, and what is printed goes into that: into a region, say.
+ * What is put there instead fails to be used, as before, and a command that is run finds it closed. */
+static bool occupy_standard(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC) != fd)
+            return false;
+    return true;
+}
+
+/* What was printed may be in a buffer still, and the disk full. */
+static int finish(int code) {
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || code != EXIT_DONE)
+        return code;
+    fprintf(stderr, "hawser: cannot write standard output: %s\n", strerror(errno));
+    return EXIT_FAILED;
+}
+
+static int run(int argc, char **argv) {
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;
@@ -66,4 +85,10 @@ int main(int argc, char **argv) {
         return EXIT_DONE;
     }
     return run_verb(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv) {
+    /* Standard output may be a pipe whose reader left: that is an error to report, not to die of. */
+    signal(SIGPIPE, SIG_IGN);
+    return occupy_standard() ? finish(run(argc, argv)) : EXIT_FAILED;
 }

@@ -102,6 +102,23 @@ def no_file(path):
     assert path in errors, errors
 
 
+def full_output(arguments):
+    """What could not be printed is no success."""
+    with open("/dev/full", "wb") as full:
+        code, _, errors = run(scratch, hawser, *arguments, stdout=full)
+    same((code, errors.count("standard output")), (1, 1), errors)
+
+
+def closed_output(end):
+    """A file that hawser opens must not get the place, and the output, of a closed standard output."""
+    same(run(scratch, hawser, "region", "create", "--size", "8K", "settings")[0], 0)
+    run(scratch, hawser, "region", "write", "settings", given=b"blue")
+    command = f'"$0" region read settings {end}; echo $?; "$0" region read --offset 9K settings {end}; echo $?'
+    same(run(scratch, "sh", "-c", f"exec 3>&1; {{ {command}; }} >&3", hawser)[1], b"1\n1\n")
+    same(run(scratch, hawser, "region", "read", "--size", "4", "settings"), (0, b"blue", ""))
+    same(run(scratch, hawser, "region", "remove", "settings")[0], 0)
+
+
 def nothing_left():
     same(scratch.left(), [], "names left behind")
 
@@ -116,5 +133,8 @@ cases += [(f"{verb} {address} times out in {timeout}", nobody, verb, address, ti
           for address in ADDRESSES for verb in ("send", "recv") for timeout in ("30ms", "0")
           if not (verb == "recv" and address.startswith("tcp"))]
 cases += [("version", version), ("a file that does not exist", no_file, f"{scratch.path}/nosuch"),
+          *((f"full: hawser {' '.join(arguments)}", full_output, arguments)
+            for arguments in (["--help"], ["region", "list"], ["sem", "--list"], ["gc", "--help"])),
+          *((f"closed output: {end}", closed_output, end) for end in (">&-", ">&- 2>&-", "<&- >&- 2>&-")),
           ("nothing is left behind", nothing_left)]
 main(cases)
