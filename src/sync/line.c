@@ -318,12 +318,21 @@ static int insist(struct permits *permits, struct permits_waiter *self, uint32_t
     return r;
 }
 
+/* Who wants several waits for others to be done, not to be woken up: nothing is idle for want of somebody who passes, and each who
+ * does makes the wait longer by all the time that it holds a permit. */
+static void stop_passing(struct permits *permits, const struct permits_waiter *self, uint32_t n) {
+    uint64_t wanted;
+    if (n > 1 && before(permits, self, &wanted) == 0)
+        permits_next_turn(permits, false);
+}
+
 /* One in line that sleeps until its turn comes. */
 static int wait_asleep(struct permits *permits, struct permits_waiter *self, uint32_t n, int64_t deadline) {
     int r;
     while ((r = arm(permits, self, n)) == -EAGAIN) {
         if (deadline_passed(deadline))
             return -ETIMEDOUT;
+        stop_passing(permits, self, n);
         bool rung = !sleep_in_line(permits, self, deadline);
         if (!rung)
             line_look(permits, self);
@@ -345,6 +354,7 @@ static int wait_awake(struct permits *permits, struct permits_waiter *self, uint
         if (now >= deadline)
             return -ETIMEDOUT;
         if (now >= look) {
+            stop_passing(permits, self, n);
             line_look(permits, self);
             look = now + LOOK_NS;
         }

@@ -11,7 +11,7 @@
  * Who must wait for long has a place in line: a record with its slot, its ticket and the word it sleeps on. Tickets are the order;
  * a waiter may take when what those before it want and what it wants is free. Newcomers may pass them, so that a permit is never idle
  * while its next owner wakes up: at most PERMITS_PASSES times before the first in line has its own, and not once more when that one has
- * been woken for a permit and found it taken. They buy the right in batches, for a turn: the word `passed` holds the turn and what
+ * been woken for a permit and found it taken, nor where it wants several. They buy the right in batches, for a turn: the word `passed` holds the turn and what
  * was sold in it.
  *
  * `waiting` only says that somebody may be in line. Where it is wrong, where a wake-up is lost as its sender dies, and where a holder or

@@ -271,6 +271,25 @@ static void test_passing_has_an_end(void **state) {
     sys_munmap(memory, permits_size(2));
 }
 
+/* Nobody passes one that waits for several: it would wait for 1024 readers of a region, say, who may take a second each. */
+static void test_several_are_not_passed(void **state) {
+    (void)state;
+    void *memory = memory_of(2);
+    struct permits *a = view_of(memory, 2, 1, HAWSER_WAIT_BLOCK);
+    struct waiter both;
+    assert_int_equal(permits_acquire(a, 1, DEADLINE_PAST), 0);
+    begin(&both, memory, 2, 2, 2);
+    for (int64_t deadline = clock_now() + 10000 * MS; permits_acquire(a, 1, DEADLINE_PAST) == 0; sys_sched_yield()) {
+        assert_int_equal(permits_release(a, 1), 0);
+        store_relaxed(&a->shared->passed, load_relaxed(&a->shared->passed) & ~UINT64_C(0xffff)); /* they never run out */
+        assert_true(clock_now() < deadline);
+    }
+    assert_int_equal(permits_release(a, 1), 0);
+    assert_int_equal(end(&both), 0);
+    test_free(a);
+    sys_munmap(memory, permits_size(2));
+}
+
 /* Holder and the first three in line die: the fourth has what they had within 100 ms. */
 static void test_waiter_behind_the_dead(void **state) {
     (void)state;
@@ -391,6 +410,7 @@ int main(void) {
         TEST(test_take_and_give),      TEST(test_all_or_none),        TEST(test_permits_of_the_dead), TEST(test_torn_only_inside),
         TEST(test_format),             TEST(test_line_is_an_order),   TEST(test_leaving_the_line),    TEST(test_passing_has_an_end),
         TEST(test_waiter_behind_the_dead), TEST(test_nonsense),       TEST(test_exclusion),           TEST(test_crowd),
+        TEST(test_several_are_not_passed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
