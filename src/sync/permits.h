@@ -126,6 +126,7 @@ void permits_give_back(struct permits *permits);
 
 /* Did somebody die who held all? Told to all who take one after that, until one who holds all mends it. */
 static inline bool permits_torn(const struct permits *permits) { return load_relaxed(&permits->shared->torn) != 0; }
+static inline void permits_tear(struct permits *permits) { store_relaxed(&permits->shared->torn, 1); } /* as if who holds all had died */
 static inline void permits_mend(struct permits *permits) { store_relaxed(&permits->shared->torn, 0); }
 
 /* Looks for dead holders and waiters; true: there were some. */

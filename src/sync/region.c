@@ -316,6 +316,8 @@ static int lock(hawser_region *region, bool exclusive, int64_t deadline) {
     if (exclusive) {
         begin_write(region);
         store_relaxed(&state_of(region)->writer, sys_thread_mark());
+    } else {
+        add_relaxed(&state_of(region)->shared, 1);
     }
     return permits_torn(&region->permits) ? HAWSER_OWNER_DIED : 0;
 }
@@ -341,6 +343,13 @@ static int unlock_exclusive(hawser_region *region) {
     return permits_release(&region->permits, GUARD_PERMITS);
 }
 
+static int unlock_shared(hawser_region *region) {
+    uint32_t *shared = &state_of(region)->shared, n = load_relaxed(shared);
+    while (n > 0 && !compare_exchange(shared, &n, n - 1)) { /* pairs with nothing: it is only counted */
+    }
+    return n > 0 ? permits_release(&region->permits, 1) : error_note(-EPERM, "unlock a region: this process does not have it");
+}
+
 HAWSER_PUBLIC int hawser_region_unlock(hawser_region *region) {
     int error = enter(region);
     if (error)
@@ -349,6 +358,5 @@ HAWSER_PUBLIC int hawser_region_unlock(hawser_region *region) {
         return unlock_exclusive(region);
     if (load_relaxed(&state_of(region)->writer))
         return error_note(-EPERM, "unlock a region: another thread has it, exclusively");
-    error = permits_release(&region->permits, 1);
-    return error ? error_note(error, "unlock a region: this process does not have it") : 0;
+    return unlock_shared(region);
 }

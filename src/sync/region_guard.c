@@ -107,9 +107,9 @@ static void region_leave(struct object *object) {
         return;
     struct permits *permits = own_view(object);
     if (permits && load_relaxed(&state->writer))
-        permits_reclaim(permits, object->slot); /* closing is no unlocking: as if it had died writing */
-    else if (permits)
-        permits_give_back(permits);
+        permits_tear(permits); /* closing is no unlocking: as if it had died writing */
+    if (permits)
+        permits_release(permits, load_relaxed(&state->writer) ? GUARD_PERMITS : load_relaxed(&state->shared));
     if (object->access == OBJECT_GUARDED && state->guard)
         sys_munmap(state->guard, (size_t)region_guard_size());
 }

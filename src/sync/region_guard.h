@@ -25,7 +25,8 @@ enum { REGION_SIZE, REGION_OFFSET };
 struct region_state {
     struct permits permits; /* shared is NULL: there is none yet */
     struct region_guard *guard;
-    const void *writer; /* the thread that has it exclusively, where this process has it */
+    const void *writer; /* the thread that has it exclusively, where it has it through this object */
+    uint32_t shared;    /* how often it is held, shared, through this object: one with another access has the same slot */
 };
 
 extern const struct object_kind region_kind;

@@ -291,6 +291,23 @@ static void others_share_as_they_may(void **state) {
     hawser_region_close(region);
 }
 
+/* Those that may write and those that may only read are one member of the guard, and hold it each for itself. */
+static void handles_of_both_kinds_hold_apart(void **state) {
+    (void)state;
+    hawser_region *region = open_region(REGION, 4096), *reader = open_region("region://frames?access=read", 0);
+    assert_int_equal(hawser_region_lock(reader, HAWSER_SHARED, HAWSER_NOW), 0);
+    assert_int_equal(hawser_region_unlock(region), -EPERM);
+    hawser_region_close(reader);
+    assert_int_equal(status_of(region).holders, 0);
+    reader = open_region("region://frames?access=read", 0);
+    assert_int_equal(hawser_region_lock(region, HAWSER_EXCLUSIVE, HAWSER_NOW), 0);
+    assert_int_equal(hawser_region_unlock(reader), -EPERM);
+    hawser_region_close(reader);
+    assert_int_equal(status_of(region).holders, 64);
+    assert_int_equal(hawser_region_unlock(region), 0);
+    hawser_region_close(region);
+}
+
 static void a_child_has_a_guard_of_its_own(void **state) {
     (void)state;
     hawser_region *region = open_region("region://", 4096);
@@ -555,6 +572,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_removed_one_lives_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_reads_cannot_write, set_up, tear_down),
         cmocka_unit_test_setup_teardown(others_share_as_they_may, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(handles_of_both_kinds_hold_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_child_has_a_guard_of_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_gives_the_guard_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damaged_ones_are_refused, set_up, tear_down),
