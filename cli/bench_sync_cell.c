@@ -249,6 +249,6 @@ static int work_quietly(struct run *run) { return work(run, true); }
     }
 
 const struct sync_case sync_cells[] = {
-    READ(8), READ(64), READ(256), READ(1024), READ(4096), READ(65536), READ(1 << 20),
+    READ(8), READ(24), READ(64), READ(128), READ(256), READ(1024), READ(4096), READ(65536), READ(1 << 20),
     READ_QUIETLY(8), READ_QUIETLY(1024), READ_QUIETLY(1 << 20), { .mechanism = NULL },
 };

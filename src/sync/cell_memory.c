@@ -9,13 +9,16 @@
 #define SOME_UP_TO 65536u
 
 _Static_assert(CELL_PUBLISHED_OFFSET % CELL_LINE == 0 && CELL_WORD + CELL_SMALL_SIZE == CELL_LINE, "a small value lies in one line");
+_Static_assert(CELL_PUBLISHED_OFFSET % sizeof(struct word_pair) == 0, "the word and 8 bytes are read at once");
 _Static_assert(CELL_SMALL_SIZE < 64, "a small value's size has six bits");
 _Static_assert(CELL_BUFFERS_OFFSET == CELL_PUBLISHED_OFFSET + CELL_LINE, "buffers begin with a line, at the second copy's");
 
 static void lay_out(struct cell_memory *memory, uint64_t size) {
     *memory = (struct cell_memory){ .size = (size_t)size };
-    if (size <= CELL_SMALL_SIZE)
+    if (size <= CELL_SMALL_SIZE) {
+        memory->pairs = pairs_are_atomic();
         return;
+    }
     memory->stride = ((size_t)(size + CELL_WORD + CELL_LINE - 1) / CELL_LINE | 1) * CELL_LINE;
     memory->n = size <= MANY_UP_TO ? 32 : size <= SOME_UP_TO ? 16 : 8;
 }

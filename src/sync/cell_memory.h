@@ -26,6 +26,9 @@
  * copied is whole if `published` is still the same word. So all that a reader fetches, most of the time, is one cache line. Who succeeds a
  * writer that left the second copy published writes the first before all else.
  *
+ * A value of up to 8 bytes lies beside the word. A processor that writes 16 bytes at once needs no second copy for it, one that reads so
+ * needs no second look: both may be mixed with the above, as the first copy never changes while the word says that it is the value.
+ *
  * In other cells values are written into the buffers in turn; then `published` is stored. A reader copies the buffer that it names and
  * then looks at it again: until all but one of the other buffers have been published since, the buffer was not begun again. Else it
  * copied a mixture, and starts over. There are many buffers where they are cheap, so that a reader seldom starts over, and an odd
@@ -53,6 +56,7 @@ struct cell_memory {
     size_t size;   /* most bytes of a value */
     size_t stride; /* from one buffer to the next */
     uint32_t n;    /* buffers; 0: it is a small one */
+    bool pairs;    /* a small one, and here the word and 8 bytes are read and written at once */
 };
 
 /* What a reader found: where the newest value lies, for as long as cell_memory_intact() says so. */
@@ -159,7 +163,20 @@ static inline void cell_memory_publish(const struct cell_memory *memory, size_t 
     store_release(memory->published, version << 8 | next); /* pairs with cell_memory_look, wait_on, hawser_cell_wait */
 }
 
+static inline void cell_set_pair(const struct cell_memory *memory, const void *data, size_t size) {
+    struct word_pair pair = { (cell_version_of(load_relaxed(memory->published)) + 1) << 8 | size << 1, 0 };
+    if (__builtin_expect(size == 8, 1))
+        memcpy(&pair.second, data, 8);
+    else
+        cell_load_short(&pair.second, data, size);
+    store_pair(memory->published, pair); /* pairs with cell_get_pair, cell_memory_look, wait_on, hawser_cell_wait */
+}
+
 static inline void cell_memory_set(const struct cell_memory *memory, const void *data, size_t size) {
+    if (memory->pairs && size <= CELL_WORD) {
+        cell_set_pair(memory, data, size);
+        return;
+    }
     cell_store(cell_memory_begin(memory), data, size);
     if (memory->n == 0)
         cell_publish_small(memory, data, size); /* what was just written is not read again */
@@ -196,4 +213,29 @@ static inline bool cell_memory_intact(const struct cell_memory *memory, const st
     fence_acquire(); /* pairs with cell_memory_begin, cell_settle_small */
     uint64_t now = load_relaxed(memory->published);
     return memory->n == 0 ? now == view->published : cell_version_of(now) - cell_version_of(view->published) < memory->n - 1;
+}
+
+/* Up to 8 bytes from a register, little-endian as all machines with pairs are. */
+static inline void cell_spill(void *to, uint64_t value, size_t size) {
+    uint8_t *t = to;
+    if (__builtin_expect(size == 8, 1)) {
+        memcpy(t, &value, 8);
+        return;
+    }
+    for (unsigned part = 4; part > 0; part /= 2) {
+        if (size & part) {
+            memcpy(t, &value, part);
+            value >>= 8 * part;
+            t += part;
+        }
+    }
+}
+
+/* The newest value, if it has at most 8 bytes and its first copy is there: its version and size, and the bytes in *ret_value. */
+static inline bool cell_get_pair(const struct cell_memory *memory, struct cell_view *ret_view, uint64_t *ret_value) {
+    struct word_pair pair = load_pair(memory->published); /* pairs with cell_set_pair, cell_settle_small */
+    ret_view->size = pair.first >> 1 & 127; /* with bit 7, which is 0 */
+    ret_view->published = pair.first;
+    *ret_value = pair.second;
+    return (pair.first & 1) == 0 && ret_view->size <= CELL_WORD && cell_version_of(pair.first) != 0;
 }

@@ -56,6 +56,14 @@ static int refuse_get(const struct hawser_cell *cell, const void *output) {
     return error_note(-ENODATA, "read a cell: no value was set yet");
 }
 
+static inline int got(const struct cell_view *view, size_t *ret_size, uint64_t *ret_version) {
+    if (ret_size)
+        *ret_size = view->size;
+    if (ret_version)
+        *ret_version = cell_version_of(view->published);
+    return 0;
+}
+
 static __attribute__((noinline)) int get_slowly(hawser_cell *cell, void *buffer, size_t capacity, size_t *ret_size,
                                                 uint64_t *ret_version) {
     struct cell_view view;
@@ -70,33 +78,36 @@ static __attribute__((noinline)) int get_slowly(hawser_cell *cell, void *buffer,
         if (view.size <= capacity)
             cell_load(buffer, view.data, view.size);
     } while (!cell_memory_intact(&cell->memory, &view));
-    if (ret_size)
+    if (view.size > capacity && ret_size)
         *ret_size = view.size;
     if (view.size > capacity)
         return error_set(-EMSGSIZE, "read a cell: the value has %zu bytes, the buffer %zu", view.size, capacity);
-    if (ret_version)
-        *ret_version = cell_version_of(view.published);
-    return 0;
+    return got(&view, ret_size, ret_version);
 }
 
 /* Where values are short the first try makes no call, which would cost as much as fetching one. */
-HAWSER_PUBLIC int hawser_cell_get(hawser_cell *cell, void *buffer, size_t capacity, size_t *ret_size, uint64_t *ret_version) {
+static __attribute__((noinline)) int get_short(hawser_cell *cell, void *buffer, size_t capacity, size_t *ret_size,
+                                               uint64_t *ret_version) {
     struct cell_view view;
-    if (__builtin_expect(!cell || !buffer || !process_is(load_relaxed(&cell->object->process)), 0))
-        return get_slowly(cell, buffer, capacity, ret_size, ret_version);
     const struct cell_memory memory = cell->memory; /* which no store to the buffer can change */
-    if (memory.size > CELL_SHORT)
-        return get_slowly(cell, buffer, capacity, ret_size, ret_version);
     bool there = cell_memory_look(&memory, &view) && view.size <= capacity;
     if (__builtin_expect(there, 1))
         cell_load_short(buffer, view.data, view.size);
     if (__builtin_expect(!there || !cell_memory_intact(&memory, &view), 0))
         return get_slowly(cell, buffer, capacity, ret_size, ret_version);
-    if (ret_size)
-        *ret_size = view.size;
-    if (ret_version)
-        *ret_version = cell_version_of(view.published);
-    return 0;
+    return got(&view, ret_size, ret_version);
+}
+
+HAWSER_PUBLIC int hawser_cell_get(hawser_cell *cell, void *buffer, size_t capacity, size_t *ret_size, uint64_t *ret_version) {
+    struct cell_view view;
+    uint64_t value;
+    if (__builtin_expect(!cell || !buffer || !process_is(load_relaxed(&cell->object->process)), 0))
+        return get_slowly(cell, buffer, capacity, ret_size, ret_version);
+    if (cell->memory.pairs && cell_get_pair(&cell->memory, &view, &value) && view.size <= capacity) {
+        cell_spill(buffer, value, view.size);
+        return got(&view, ret_size, ret_version);
+    }
+    return (cell->memory.size <= CELL_SHORT ? get_short : get_slowly)(cell, buffer, capacity, ret_size, ret_version);
 }
 
 HAWSER_PUBLIC int hawser_cell_look(hawser_cell *cell, hawser_cell_view *ret_view) {
