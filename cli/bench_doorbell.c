@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <hawser/hawser.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -26,6 +27,8 @@ static uint32_t wait_of(enum way_wait wait) {
 struct bells {
     hawser_event *events[2]; /* by the side that waits */
     hawser_event *in, *out;
+    int handover[2];
+    uint32_t wait;
 };
 
 static void bells_leave(void *state) {
@@ -83,15 +86,69 @@ static uint64_t calls_unknown(void *state) {
     return WAY_CALLS_UNKNOWN;
 }
 
-#define EVENT(NAME, ADDRESS, TITLE)                                                                   \
+/* Over signal an event's waiter is who made it: each side makes its own, and hands a ticket over. */
+static int bells_prepare_late(const char *address, const struct way_setup *setup, void **ret_state) {
+    struct bells *bells = calloc(1, sizeof *bells);
+    if (!bells)
+        return -ENOMEM;
+    (void)address;
+    memcpy(bells->handover, setup->handover, sizeof bells->handover);
+    bells->wait = wait_of(setup->wait);
+    *ret_state = bells;
+    return 0;
+}
+
+union ticket {
+    struct cmsghdr head;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static int swap_tickets(int socket, int ours, int *ret_theirs) {
+    union ticket out = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } }, in = out;
+    char byte = 0;
+    struct iovec part = { &byte, 1 };
+    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &out, .msg_controllen = sizeof out };
+    memcpy(CMSG_DATA(&out.head), &ours, sizeof ours);
+    if (sendmsg(socket, &message, MSG_NOSIGNAL) != 1)
+        return -EIO;
+    message.msg_control = &in;
+    message.msg_controllen = sizeof in;
+    if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != 1 || !CMSG_FIRSTHDR(&message))
+        return -EIO;
+    memcpy(ret_theirs, CMSG_DATA(&in.head), sizeof *ret_theirs);
+    return 0;
+}
+
+static int bells_join_late(void *state, enum way_side side) {
+    struct bells *bells = state;
+    hawser_options options = HAWSER_OPTIONS_INIT;
+    char address[HAWSER_ADDRESS_MAX];
+    int ours, theirs;
+    options.wait = bells->wait;
+    snprintf(address, sizeof address, "signal://?signal=%d", SIGRTMIN + 4);
+    int r = hawser_event_create(address, &options, &bells->events[side]);
+    if (r == 0)
+        r = hawser_event_export(bells->events[side], &ours);
+    if (r < 0)
+        return r;
+    r = swap_tickets(bells->handover[side], ours, &theirs);
+    close(ours);
+    if (r < 0)
+        return r;
+    r = hawser_event_adopt(theirs, NULL, &bells->events[!side]);
+    close(theirs);
+    return r < 0 ? r : bells_join(state, side);
+}
+
+#define EVENT(NAME, ADDRESS, TITLE, LATE)                                                             \
     static int NAME##_prepare(const struct way_setup *setup, void **ret_state) {                      \
-        return bells_prepare(ADDRESS, setup, ret_state);                                              \
+        return bells_prepare##LATE(ADDRESS, setup, ret_state);                                        \
     }                                                                                                 \
     const struct way hawser_##NAME##_way = {                                                          \
         .name = TITLE,                                                                                \
         .can = WAY_CAN_BLOCK | WAY_CAN_SPIN | WAY_CAN_ADAPT | WAY_CAN_ROUND_TRIP | WAY_NOTIFIES,      \
         .prepare = NAME##_prepare,                                                                    \
-        .join = bells_join,                                                                           \
+        .join = bells_join##LATE,                                                                         \
         .send = bells_send,                                                                           \
         .recv = bells_recv,                                                                           \
         .calls = calls_unknown,                                                                       \
@@ -100,8 +157,9 @@ static uint64_t calls_unknown(void *state) {
         .explain = hawser_explain,                                                                    \
     };
 
-EVENT(event, "eventfd://", "event")
-EVENT(event_futex, "futex://", "event-futex")
+EVENT(event, "eventfd://", "event", )
+EVENT(event_futex, "futex://", "event-futex", )
+EVENT(event_signal, NULL, "event-signal", _late)
 
 /* ---- Signals ---- */
 

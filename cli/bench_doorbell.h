@@ -6,4 +6,4 @@
 
 #include "way.h"
 
-extern const struct way hawser_event_way, hawser_event_futex_way, hawser_signal_way;
+extern const struct way hawser_event_way, hawser_event_futex_way, hawser_event_signal_way, hawser_signal_way;

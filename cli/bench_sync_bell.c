@@ -17,6 +17,7 @@ const struct sync_case sync_events[] = {
     TRIP("event", "round trip over eventfd", WAY_ADAPTIVE, hawser_event_way, "eventfd, blocking", bare_eventfd, 1.05),
     TRIP("event", "round trip over futex", WAY_BLOCK, hawser_event_futex_way, "futex", bare_futex, 0),
     TRIP("event", "round trip over futex", WAY_ADAPTIVE, hawser_event_futex_way, "futex, blocking", bare_futex, 0),
+    TRIP("event", "round trip over signal", WAY_BLOCK, hawser_event_signal_way, "sigqueue, signalfd", bare_signal, 0),
     { .mechanism = NULL },
 };
 
