@@ -20,7 +20,7 @@
 #ifdef __SANITIZE_THREAD__ /* copies are of single bytes then */
 #define HUNT (UINT64_C(1) << 24)
 #else
-#define HUNT (UINT64_C(1) << 31) /* bytes, and 1 KiB for each value's own cost, that a writer writes */
+#define HUNT (UINT64_C(1) << 29) /* bytes, and 1 KiB for each value's own cost, that a writer writes */
 #endif
 
 static const uint64_t sizes[] = { 1, 7, 8, 9, 16, 17, 24, 25, 56, 64, 120, 1000, 4096, 4097, 65536, SIZE_MOST };
