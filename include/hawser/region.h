@@ -81,13 +81,15 @@ HAWSER_PUBLIC int hawser_region_generation(hawser_region *region, uint64_t *ret_
 HAWSER_PUBLIC int hawser_region_seal(hawser_region *region);
 
 /* A descriptor with which other processes adopt the region, any number of times; it can travel by exec, SCM_RIGHTS or
- * hawser_send_fds(), and is the caller's to close. It is no descriptor of the memory itself. access: what who adopts it may do,
- * by the kernel's word where it is another user's and not root's; of a sealed region HAWSER_REGION_READ alone.
+ * hawser_send_fds(), and is the caller's to close. It is no descriptor of the memory itself, and who has it can make it useless for others
+ * who have the same one: whom you do not trust gets one of its own. access: what who adopts it may do, by the kernel's word where that is
+ * another user, and not root; of a sealed region HAWSER_REGION_READ alone.
  * Errors: -EACCES (more than this handle may), -EMFILE, -ENFILE, -ENOMEM, -ETOOMANYREFS. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_region_export(hawser_region *region, int access, int *ret_fd);
 
 /* Opens what an exported descriptor leads to, as far as it allows. fd stays the caller's. options: wait.
- * Errors: -EBADF, -EPROTO (not an exported region), -EMFILE, -ENFILE, -ENOMEM, -EUSERS. */
+ * Errors: -EBADF, -EPROTO (not an exported region), -EACCES (it has a name, and is a file of another user, who could cut it: open it by its
+ * name, with peer=), -EMFILE, -ENFILE, -ENOMEM, -EUSERS. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_region_adopt(int fd, const hawser_options *options, hawser_region **ret_region);
 
 /* Removes a name, permanent or not; those who have it open keep the memory. options: peer. Errors: -ENOENT, and as hawser_region_open(). */

@@ -262,6 +262,7 @@ int object_seal(struct object *object) {
 
 bool object_sealed(struct object *object) {
     const int wanted = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
-    int seals = sys_fcntl(file_fd(object->file), F_GET_SEALS, 0);
-    return seals >= 0 && (seals & wanted) == wanted;
+    struct stat status; /* it may have been cut before */
+    int fd = file_fd(object->file), seals = sys_fcntl(fd, F_GET_SEALS, 0);
+    return seals >= 0 && (seals & wanted) == wanted && sys_fstat(fd, &status) == 0 && (uint64_t)status.st_size >= object->file->bytes;
 }

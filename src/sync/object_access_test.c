@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/fork_test.h"
 #include "base/sys.h"
+#include "sync/object_process.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -156,6 +157,58 @@ static void owners_must_be_expected(void **state) {
     mine = object_close(mine);
 }
 
+static int adopt_as_friend(int ticket) {
+    pid_t child = fork_child();
+    int status = -1;
+    if (child == 0) {
+        struct object *object = NULL;
+        object_close(mine);
+        if (setgroups(0, NULL) < 0 || setgid(FRIEND) < 0 || setuid(FRIEND) < 0)
+            _exit(200);
+        _exit(-object_adopt(ticket, &test_kind, OBJECT_READ, &object));
+    }
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? -WEXITSTATUS(status) : -1000;
+}
+
+/* A file that another user could cut is taken by its name, which says whose it is; memory that nobody can cut by its ticket too. */
+static void tickets_of_others(void **state) {
+    (void)state;
+    int ticket;
+    if (no_root())
+        return;
+    assert_int_equal(open_with(at("users=any"), false, OBJECT_WRITE, sizeof(struct words), &mine), 0);
+    assert_int_equal(object_export(mine, OBJECT_READ, &ticket), 0);
+    assert_int_equal(adopt_as_friend(ticket), 0);
+    at("");
+    assert_int_equal(chown(address + 6, STRANGER, STRANGER), 0);
+    assert_int_equal(adopt_as_friend(ticket), -EACCES);
+    close(ticket);
+    mine = object_close(mine);
+    assert_int_equal(seteuid(STRANGER), 0);
+    assert_int_equal(open_with("sem://", false, OBJECT_WRITE, sizeof(struct words), &mine), 0);
+    assert_int_equal(object_export(mine, OBJECT_READ, &ticket), 0);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(adopt_as_friend(ticket), 0);
+    close(ticket);
+    mine = object_close(mine);
+}
+
+/* The kernel's word is worth nothing for what was cut before it was given. */
+static void cut_and_then_sealed(void **state) {
+    (void)state;
+    struct object_file file = { .write_fd = -1, .bytes = 8192 };
+    struct object object = { .file = &file };
+    file.read_fd = sys_memfd_create("cut", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(sys_ftruncate(file.read_fd, 4096), 0);
+    assert_false(object_sealed(&object));
+    assert_int_equal(sys_fcntl(file.read_fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), 0);
+    assert_false(object_sealed(&object));
+    file.bytes = 4096;
+    assert_true(object_sealed(&object));
+    close(file.read_fd);
+}
+
 /* Who may not write the directory cannot remove what the dead left in it, and is told so. */
 static void an_orphan_that_cannot_be_removed(void **state) {
     (void)state;
@@ -217,6 +270,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(users_and_groups_are_let_in, set_up_place, tear_down_place),
         cmocka_unit_test_setup_teardown(others_may_only_read, set_up_place, tear_down_place),
         cmocka_unit_test_setup_teardown(owners_must_be_expected, set_up_place, tear_down_place),
+        cmocka_unit_test_setup_teardown(tickets_of_others, set_up_place, tear_down_place),
+        cmocka_unit_test_setup_teardown(cut_and_then_sealed, set_up_place, tear_down_place),
         cmocka_unit_test_setup_teardown(an_orphan_that_cannot_be_removed, set_up_place, tear_down_place),
         cmocka_unit_test_setup_teardown(file_systems_without_lists, set_up_place, tear_down_place),
         cmocka_unit_test_setup_teardown(file_systems_without_unnamed_files, set_up_place, tear_down_place),

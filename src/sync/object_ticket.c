@@ -112,13 +112,26 @@ static int take_descriptor(int fd, const struct object_kind *kind, int *ret_fd) 
     return message.msg_flags & MSG_CTRUNC ? error_note(-EMFILE, "no descriptor is free for what the ticket carries") : no_ticket(kind);
 }
 
+/* Who can cut a file can have all who touch it die of SIGBUS. What has no name is sealed against that by whoever makes it, and has been
+ * before its size is looked at; whose a name may be only who opens it by that says. */
+static int look_at(int fd, const struct object_kind *kind, int *ret_flags, struct stat *ret_status) {
+    int seals = sys_fcntl(fd, F_GET_SEALS, 0), flags = sys_fcntl(fd, F_GETFL, 0), error = sys_fstat(fd, ret_status);
+    if (flags < 0 || error < 0 || !S_ISREG(ret_status->st_mode))
+        return no_ticket(kind);
+    uid_t owner = ret_status->st_uid;
+    if ((seals < 0 || !(seals & F_SEAL_SHRINK)) && owner != 0 && owner != geteuid())
+        return error_set(-EACCES, "the ticket leads to a file of uid %u, who could cut it; open it by its name, with peer=%u", owner, owner);
+    *ret_flags = flags;
+    return 0;
+}
+
 /* What the ticket brought is an inode like any; it may even be one that this process has, should the ticket lie. */
 static int add_descriptor(int fd, const struct object_kind *kind, const struct ticket *ticket, struct object_file **ret_file) {
     struct stat status;
-    int flags = sys_fcntl(fd, F_GETFL, 0), error = sys_fstat(fd, &status);
-    if (flags < 0 || error < 0 || !S_ISREG(status.st_mode)) {
+    int flags = 0, error = look_at(fd, kind, &flags, &status);
+    if (error) {
         sys_close(fd);
-        return no_ticket(kind);
+        return error;
     }
     struct object_file *file = object_process_find(status.st_dev, status.st_ino);
     bool writable = (flags & O_ACCMODE) == O_RDWR;
