@@ -145,16 +145,6 @@ static int await_stop(void *argument) {
     return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
 }
 
-static bool sleeps(pid_t pid) {
-    char path[64], state = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *file = fopen(path, "r");
-    bool is = file && fscanf(file, "%*d (%*[^)]) %c", &state) == 1 && state == 'S';
-    if (file)
-        fclose(file);
-    return is;
-}
-
 /* Waits for the value that the victim sets, and says when it came. */
 static void sleeper_start(struct scene *scene) {
     int told[2];
@@ -176,7 +166,7 @@ static void sleeper_start(struct scene *scene) {
     close(told[1]);
     scene->told = told[0];
     EXPECT(read(told[0], &byte, 1), 1);
-    while (!sleeps(scene->sleeper))
+    while (!trace_asleep(scene->sleeper))
         nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
 }
 

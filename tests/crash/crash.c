@@ -29,7 +29,7 @@
 #define QUICK_POINTS 30
 #define QUICK_RANDOM 5
 #define RANDOM_POINTS 1000
-#define IDLE_NS (SECOND / 500) /* a victim that has not stopped for so long sleeps */
+#define IDLE_NS (SECOND / 500) /* so long without a stop, and it is looked whether it sleeps */
 
 static bool is_long;
 static uint8_t buffer[SIXTH];
@@ -92,7 +92,7 @@ static int receive_messages(struct victim *victim, size_t most, int64_t timeout)
     return 0;
 }
 
-/* The victim sleeps, or is slow: what it may wait for. */
+/* The victim sleeps: what it may wait for. */
 static void move_on(struct victim *victim) {
     if (victim->operation->connects)
         accept_now(victim);
@@ -112,7 +112,7 @@ static int await_stop(void *argument) {
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     while (waitpid(victim->pid, &status, alone ? 0 : WNOHANG) != victim->pid)
-        if (sigtimedwait(&child, NULL, &idle) < 0 && errno == EAGAIN)
+        if (sigtimedwait(&child, NULL, &idle) < 0 && errno == EAGAIN && trace_asleep(victim->pid))
             move_on(victim);
     return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
 }

@@ -24,7 +24,7 @@
 
 #define QUICK_POINTS 20
 #define TOLD_WITHIN (100 * MS)
-#define IDLE_NS (2 * MS) /* a victim that has not stopped for so long sleeps */
+#define IDLE_NS (2 * MS) /* so long without a stop, and it is looked whether it sleeps */
 #define MOST 4u          /* permits */
 
 struct operation {
@@ -134,7 +134,7 @@ static void serve_waiter(struct victim *victim, int64_t death) {
     victim->served = true;
 }
 
-/* The victim sleeps, or is slow: what it waits for. */
+/* The victim sleeps: what it waits for. */
 static void move_on(struct victim *victim) {
     struct pollfd item = { .fd = waiter.socket, .events = POLLIN };
     if (!victim->operation->waits)
@@ -152,7 +152,7 @@ static int await_stop(void *argument) {
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     while (waitpid(victim->pid, &status, WNOHANG) != victim->pid)
-        if (sigtimedwait(&child, NULL, &idle) < 0 && errno == EAGAIN)
+        if (sigtimedwait(&child, NULL, &idle) < 0 && errno == EAGAIN && trace_asleep(victim->pid))
             move_on(victim);
     return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
 }

@@ -78,6 +78,16 @@ int trace_call(pid_t pid, trace_await await, void *argument) {
     return await(argument);
 }
 
+bool trace_asleep(pid_t pid) {
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "r");
+    bool asleep = file && fscanf(file, "%*d (%*[^)]) %c", &state) == 1 && state == 'S';
+    if (file)
+        fclose(file);
+    return asleep;
+}
+
 /* ---- Paths ---- */
 
 #define TABLE (1u << 16) /* more than there are different instructions in any operation */

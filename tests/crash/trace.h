@@ -19,6 +19,9 @@ int trace_step(pid_t pid, trace_await await, void *argument);
 /* To the next system call's entry or exit. */
 int trace_call(pid_t pid, trace_await await, void *argument);
 
+/* Does it sleep in a call? Neither when it stopped nor when it would go on, but others run. */
+bool trace_asleep(pid_t pid);
+
 /* Where an operation went when it was stepped through: the address after each instruction. */
 struct path {
     uint64_t *places;
