@@ -14,6 +14,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -60,7 +61,8 @@ static void *memory_of(uint32_t limit) {
 }
 
 static struct permits *view_of(void *memory, uint32_t limit, uint32_t slot, uint32_t mode) {
-    struct permits *permits = test_malloc(sizeof *permits);
+    struct permits *permits = malloc(sizeof *permits); /* not cmocka's own: musl's build has none */
+    assert_non_null(permits);
     assert_int_equal(permits_open(permits, memory, limit, slot, mode, &owners, permits), 0);
     return permits;
 }
@@ -96,8 +98,8 @@ static void test_take_and_give(void **state) {
     assert_true(permits_give_quick(a) || permits_release(a, 1) == 0);
     assert_int_equal(permits_free(a), 3);
     assert_int_equal(load_relaxed(&a->shared->waiting), 0);
-    test_free(a);
-    test_free(b);
+    free(a);
+    free(b);
     sys_munmap(memory, permits_size(3));
 }
 
@@ -114,8 +116,8 @@ static void test_all_or_none(void **state) {
     assert_int_equal(permits_acquire(a, 1, DEADLINE_PAST), -EAGAIN);
     permits_give_back(b);
     assert_int_equal(permits_free(a), 64);
-    test_free(a);
-    test_free(b);
+    free(a);
+    free(b);
     sys_munmap(memory, permits_size(64));
 }
 
@@ -131,8 +133,8 @@ static void test_permits_of_the_dead(void **state) {
     assert_int_equal(permits_release(b, 1), 0);
     assert_int_equal(permits_acquire(b, 1, DEADLINE_PAST), 0); /* told once for each permit */
     assert_int_equal(permits_acquire(b, 1, DEADLINE_PAST), PERMITS_HELD_DIED);
-    test_free(a);
-    test_free(b);
+    free(a);
+    free(b);
     sys_munmap(memory, permits_size(2));
 }
 
@@ -150,7 +152,7 @@ static void test_torn_only_inside(void **state) {
     permits_reclaim(a, PERMITS_EVERY);
     assert_true(permits_torn(a));
     assert_int_equal(permits_free(a), 64);
-    test_free(a);
+    free(a);
     sys_munmap(memory, permits_size(64));
 }
 
@@ -191,7 +193,7 @@ static void begin(struct waiter *waiter, void *memory, uint32_t limit, uint32_t 
 
 static int end(struct waiter *waiter) {
     pthread_join(waiter->thread, NULL);
-    test_free(waiter->permits);
+    free(waiter->permits);
     return waiter->result;
 }
 
@@ -213,8 +215,8 @@ static void test_line_is_an_order(void **state) {
     assert_int_equal(permits_release(large.permits, 1), 0);
     assert_int_equal(end(&small), 0);
     assert_true(large.order < small.order);
-    test_free(large.permits);
-    test_free(holder);
+    free(large.permits);
+    free(holder);
     sys_munmap(memory, permits_size(3));
 }
 
@@ -235,8 +237,8 @@ static void test_leaving_the_line(void **state) {
     int64_t left = clock_now();
     assert_int_equal(end(&small), 0);
     assert_true(clock_now() - left < 30 * MS); /* it was rung: it did not have to look */
-    test_free(hasty);
-    test_free(holder);
+    free(hasty);
+    free(holder);
     sys_munmap(memory, permits_size(2));
 }
 
@@ -266,8 +268,8 @@ static void test_passing_has_an_end(void **state) {
     assert_int_equal(permits_acquire(a, 1, DEADLINE_PAST), 0);
     assert_int_equal(permits_in_line(a), 0);
     assert_int_equal(load_relaxed(&a->shared->waiting), 0);
-    test_free(a);
-    test_free(b);
+    free(a);
+    free(b);
     sys_munmap(memory, permits_size(2));
 }
 
@@ -306,7 +308,7 @@ static void test_waiter_behind_the_dead(void **state) {
     int64_t death = clock_now();
     assert_int_equal(end(&last), PERMITS_HELD_DIED);
     assert_true(clock_now() - death < 100 * MS);
-    test_free(holder);
+    free(holder);
     sys_munmap(memory, permits_size(1));
 }
 
@@ -326,7 +328,7 @@ static void test_nonsense(void **state) {
     permits_reclaim(permits, PERMITS_EVERY);
     assert_int_equal(permits_free(permits), 4);
     assert_int_equal(permits_acquire(permits, 4, clock_now() + 5 * MS), PERMITS_HELD_DIED);
-    test_free(permits);
+    free(permits);
     sys_munmap(memory, permits_size(4));
 }
 
@@ -368,7 +370,7 @@ static void exclude(uint32_t limit, uint32_t mode, unsigned processes, unsigned 
     assert_int_equal(permits_free(permits), limit);
     assert_int_equal(permits_in_line(permits), 0);
     assert_int_equal(load_relaxed(&permits->shared->waiting), 0);
-    test_free(permits);
+    free(permits);
     sys_munmap(memory, permits_size(limit));
 }
 
@@ -398,8 +400,8 @@ static void test_crowd(void **state) {
     store_relaxed(&holder->looked_ns, 0);
     assert_int_equal(permits_acquire(holder, 1, DEADLINE_PAST), -EAGAIN);
     assert_int_equal(load_relaxed(&holder->shared->waiters[0].owner), 0);
-    test_free(holder);
-    test_free(crowded);
+    free(holder);
+    free(crowded);
     sys_munmap(memory, permits_size(1));
 }
 

@@ -80,16 +80,16 @@ static inline int cmocka_run_case(const struct CMUnitTest *test, void *state) {
 
 static inline int cmocka_run_group(const struct CMUnitTest *tests, size_t n, int (*setup)(void **), int (*teardown)(void **)) {
     void *state = NULL;
-    int failed = 0;
+    int bad = 0;
     if (setup && setup(&state)) {
         printf("[  ERROR   ] group setup\n");
         return 1;
     }
     for (size_t i = 0; i < n; i++)
-        failed += cmocka_run_case(&tests[i], state);
+        bad += cmocka_run_case(&tests[i], state);
     if (teardown && teardown(&state))
-        failed++;
-    return failed;
+        bad++;
+    return bad;
 }
 
 #define cmocka_run_group_tests(TESTS, SETUP, TEARDOWN) \

@@ -99,11 +99,11 @@ static void test_lying_carrier(void **state) {
         union {
             struct cmsghdr header;
             char bytes[CMSG_SPACE(MOST * sizeof(int))];
-        } control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int)) } };
+        } control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = (socklen_t)CMSG_LEN(n * sizeof(int)) } };
         uint32_t count = 1;
         struct iovec vector = { &count, n > 1 ? sizeof count : 0 };
         struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
-                                  .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+                                  .msg_controllen = (socklen_t)CMSG_SPACE(n * sizeof(int)) };
         for (unsigned i = 0; i < n; i++)
             memcpy(CMSG_DATA(&control.header) + i * sizeof(int), &liar->carrier, sizeof(int));
         assert_true(sys_sendmsg(liar->carrier, &message, 0) >= 0);
@@ -174,10 +174,10 @@ static void carry(struct shm_link *liar, int fd, unsigned n, uint32_t said, size
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(MOST * sizeof(int))];
-    } control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int)) } };
+    } control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = (socklen_t)CMSG_LEN(n * sizeof(int)) } };
     struct iovec vector = { &said, bytes };
     struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
-                              .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+                              .msg_controllen = (socklen_t)CMSG_SPACE(n * sizeof(int)) };
     assert_true(n <= MOST);
     for (unsigned i = 0; i < n; i++)
         memcpy(CMSG_DATA(&control.header) + i * sizeof(int), i == 0 ? &fd : &liar->carrier, sizeof(int));
