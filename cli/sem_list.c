@@ -74,7 +74,8 @@ int sem_list(void) {
         free(list.addresses);
         return report_failure("sem", error);
     }
-    qsort(list.addresses, list.n, sizeof *list.addresses, by_text);
+    if (list.n > 0) /* with none there is no array, which qsort() must have */
+        qsort(list.addresses, list.n, sizeof *list.addresses, by_text);
     printf("%-32s %8s %8s %8s  %s\n", "SEMAPHORE", "PERMITS", "FREE", "WAITING", "HOLDERS");
     for (size_t i = 0; i < list.n; i++)
         print_semaphore(list.addresses[i]);
