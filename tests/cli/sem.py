@@ -91,6 +91,7 @@ def left_by_the_killed():
 def signals():
     """What is sent to the holder reaches the command."""
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)  # a shell cannot trap what it was started to ignore: by nohup, or in the background
         holder = held("signals", command=("sh", "-c", f"trap 'echo heard; exit 9' {int(number)}; echo ready; while :; do sleep 0.01; done"))
         same(holder.stdout.readline(), b"ready\n")
         holder.send_signal(number)
