@@ -19,12 +19,7 @@
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SLOWER 5
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
-#define SLOWER 5
-#endif
-#endif
-#ifndef SLOWER
+#else
 #define SLOWER 1
 #endif
 

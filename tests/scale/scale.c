@@ -30,12 +30,7 @@
 #define SPARE 200
 #define IDLE_MOST ((uint64_t)256 << 10) /* bytes resident, a side: promised */
 
-#ifdef __has_feature /* clang's way to tell of sanitizers */
-#define FEATURE(NAME) __has_feature(NAME)
-#else
-#define FEATURE(NAME) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || FEATURE(address_sanitizer) || FEATURE(thread_sanitizer)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1 /* slow, and with memory of its own beside each allocation */
 #else
 #define SANITIZED 0
