@@ -208,8 +208,10 @@ static void scene_end(struct scene *scene, uint64_t visible) {
     uint64_t version = look(scene->reader, size);
     EXPECT(version >= visible && version <= WARM + 1, true);
     EXPECT(hawser_cell_create(address, NULL, size, &next), 0);
-    if (version == WARM)
+    if (version == WARM) {
+        death = now(); /* it is this value that the sleeper hears of */
         set_next(next, size, ++version);
+    }
     if (scene->sleeper) {
         EXPECT(read(scene->told, &at, sizeof at), sizeof at);
         EXPECT(at - death < TOLD_WITHIN, true);
