@@ -77,7 +77,8 @@ static int read_option(struct region_words *words, int letter, const char *value
     if (good)
         return 0;
     return letter == 't' ? usage_error("a time is a number and ns, us, ms or s, or it is forever, not ", value)
-                         : usage_error("a size is a number and K, M, G or nothing, not ", value);
+                         : usage_error(letter == 's' ? "a size is a number over 0 and K, M, G or nothing, not "
+                                                     : "an offset is a number and K, M, G or nothing, not ", value);
 }
 
 /* 0 to go on, else the verb is over and *ret_code says how. */

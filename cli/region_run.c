@@ -8,12 +8,19 @@
 #include "region.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int fail(const char *what, const char *which) {
-    fprintf(stderr, "hawser region: %s%s\n", what, which);
+__attribute__((format(printf, 1, 2))) static int fail(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("hawser region: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
     return EXIT_FAILED;
 }
 
@@ -24,7 +31,7 @@ static int address_of(const struct region_words *words, const char *query, char 
     int n = snprintf(ret_address, HAWSER_ADDRESS_MAX, "%s%s%s%s", whole ? "" : "region://", words->name, join, query);
     if (n < HAWSER_ADDRESS_MAX)
         return 0;
-    fail("the address is over-long: ", words->name);
+    fail("the address is over-long: %s", words->name);
     return EXIT_USAGE;
 }
 
@@ -53,7 +60,7 @@ static int read_all(const char *path, uint64_t most, struct bytes *ret_bytes) {
     struct bytes bytes = { 0 };
     size_t capacity = 0;
     if (!file)
-        return fail(path, strerror(errno));
+        return fail("cannot read %s: %s", path, strerror(errno));
     for (size_t n = 1; n > 0 && bytes.size <= most;) {
         if (bytes.size == capacity) {
             capacity = capacity * 2 + (64 << 10);
@@ -70,7 +77,7 @@ static int read_all(const char *path, uint64_t most, struct bytes *ret_bytes) {
         fclose(file);
     if (failed) {
         free(bytes.data);
-        return fail("cannot read ", path ? path : "standard input");
+        return fail("cannot read %s", path ? path : "standard input");
     }
     *ret_bytes = bytes;
     return EXIT_DONE;
@@ -78,7 +85,7 @@ static int read_all(const char *path, uint64_t most, struct bytes *ret_bytes) {
 
 static int write_all(const struct bytes *bytes) {
     if (fwrite(bytes->data, 1, bytes->size, stdout) != bytes->size || fflush(stdout) != 0)
-        return fail("cannot write standard output: ", strerror(errno));
+        return fail("cannot write standard output: %s", strerror(errno));
     return EXIT_DONE;
 }
 
@@ -89,12 +96,12 @@ static int write_all(const struct bytes *bytes) {
 static int put(hawser_region *region, const struct bytes *bytes, uint64_t offset, int64_t timeout) {
     size_t size = hawser_region_size(region);
     if (offset > size || bytes->size > size - offset)
-        return fail("there are more bytes than the region has room for", "");
+        return fail("the region has %zu bytes, which is too few for what is to be written from byte %" PRIu64 " on", size, offset);
     int got = hawser_region_lock(region, HAWSER_EXCLUSIVE, timeout);
     if (got < 0)
         return report_failure("region", got);
     if (got == HAWSER_OWNER_DIED && bytes->size < size)
-        return fail("who wrote last died half-way; write all of the region to mend it", "");
+        return fail("who wrote last died half-way; write all of its %zu bytes to mend it", size);
     if (bytes->size > 0)
         memcpy((char *)hawser_region_data(region) + offset, bytes->data, bytes->size);
     got = hawser_region_unlock(region);
@@ -123,15 +130,15 @@ int region_create(const struct region_words *words) {
     size_t size = words->size ? (size_t)words->size : bytes.size;
     snprintf(query, sizeof query, "permanent=yes%s%s", words->share ? "&share=" : "", words->share ? words->share : "");
     if (code == EXIT_DONE && size == 0) {
-        fail("--size N is missing, or a FILE that is not empty", "; see hawser region --help");
+        fail("--size N is missing, or a FILE that is not empty; see hawser region --help");
         code = EXIT_USAGE;
     }
     if (code == EXIT_DONE && bytes.size > size)
-        code = fail("the file has more bytes than --size says: ", words->file);
+        code = fail("%s has more bytes than --size says", words->file);
     if (code == EXIT_DONE)
         code = open_region(words, query, size, &region);
     if (code == EXIT_DONE && (hawser_region_status(region, &status) < 0 || !status.created))
-        code = fail("it exists already: ", words->name);
+        code = fail("%s is there already; hawser region write fills it, remove removes it", words->name);
     else if (code == EXIT_DONE && words->file)
         code = put(region, &bytes, 0, words->timeout);
     free(bytes.data);
@@ -166,17 +173,17 @@ static int copy_unlocked(hawser_region *region, const struct bytes *to, uint64_t
 static int get(hawser_region *region, const struct region_words *words) {
     struct bytes bytes = { .size = hawser_region_size(region) };
     if (words->offset > bytes.size || words->size > bytes.size - words->offset)
-        return fail("the region ends before that", "");
+        return fail("the region has %zu bytes, and not as many as are to be read from byte %" PRIu64 " on", bytes.size, words->offset);
     bytes.size = words->size ? (size_t)words->size : bytes.size - (size_t)words->offset;
     bytes.data = malloc(bytes.size ? bytes.size : 1);
     if (!bytes.data)
-        return fail("no memory for a copy of the region", "");
+        return fail("no memory for a copy of the region");
     int got = copy_locked(region, &bytes, words->offset, words->timeout);
     if (got == -EACCES)
         got = copy_unlocked(region, &bytes, words->offset);
     int code = got < 0 ? report_failure("region", got) : write_all(&bytes);
     if (code == EXIT_DONE && got == HAWSER_OWNER_DIED)
-        code = fail("who writes it died half-way, or never stops: this may be half-written", "");
+        code = fail("who writes it died half-way, or never stops: this may be half-written");
     free(bytes.data);
     return code;
 }

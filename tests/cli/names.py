@@ -56,13 +56,13 @@ def region(*words, code=0, given=None):
 
 def regions():
     region("create", "--size", "64K", "settings")
-    assert "exists already" in region("create", "--size", "64K", "settings", code=1)
+    assert "settings is there already" in region("create", "--size", "64K", "settings", code=1)
     region("write", "settings", given=b"blue\n")
     same(region("read", "--size", "5", "settings"), b"blue\n", "what was written")
     region("write", "--offset", "65534", "settings", given=b"en")
     same(region("read", "--offset", "65533", "region://settings"), b"\0en", "its end")
-    assert "more bytes" in region("write", "--offset", "65535", "settings", given=b"xy", code=1)
-    assert "ends before" in region("read", "--offset", "65535", "--size", "2", "settings", code=1)
+    assert "has 65536 bytes, which is too few" in region("write", "--offset", "65535", "settings", given=b"xy", code=1)
+    assert "has 65536 bytes, and not as many" in region("read", "--offset", "65535", "--size", "2", "settings", code=1)
     listed = region("list").decode().split("\n")
     same(listed[1].split(), ["region://settings", "65536", "0", "permanent"], "a line of the list")
     same(gc(), "", "what is permanent stays")
@@ -79,6 +79,7 @@ def regions_of_files():
     same(region("read", "copy"), bytes(range(256)) * 100, "the copy of a file")
     region("remove", "copy")
     assert "--size" in region("create", "copy", "--size", "5", path, code=1)
+    assert "cannot read /no/file: No such file" in region("create", "copy", "/no/file", code=1)
     same(scratch.left(), [], "what is left")
 
 
