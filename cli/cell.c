@@ -95,14 +95,15 @@ static int read_all(FILE *file, struct input *input) {
 static int create(const struct arguments *arguments, bool permanent, size_t least, hawser_cell **ret_cell) {
     char text[2 * HAWSER_ADDRESS_MAX];
     const char *address = address_of(arguments, permanent ? "permanent=yes" : "", text, sizeof text);
-    if (!arguments->size_given && hawser_cell_create(address, NULL, 0, ret_cell) == 0)
-        return EXIT_DONE; /* it is there, and has a size */
+    int error = arguments->size_given ? -ENOENT : hawser_cell_create(address, NULL, 0, ret_cell);
+    if (error != -ENOENT) /* it is there, and has a size */
+        return error < 0 ? report(arguments, error) : EXIT_DONE;
     if (arguments->size_given && least > arguments->size) {
         fprintf(stderr, "hawser %s: the value has %zu bytes, and --size says %zu\n", arguments->verb, least, arguments->size);
         return EXIT_USAGE;
     }
     size_t size = arguments->size_given ? arguments->size : least > SIZE_DEFAULT ? least : SIZE_DEFAULT;
-    int error = hawser_cell_create(address, NULL, size, ret_cell);
+    error = hawser_cell_create(address, NULL, size, ret_cell);
     return error < 0 ? report(arguments, error) : EXIT_DONE;
 }
 
@@ -197,6 +198,13 @@ static int write_value(struct reader *reader) {
     return EXIT_DONE;
 }
 
+/* Only the first value is waited for with a timeout. */
+static int report_unset(const struct reader *reader) {
+    fprintf(stderr, "hawser %s: %s: the cell is there, but no value was set within the timeout\n", reader->arguments->verb,
+            reader->arguments->address);
+    return EXIT_TIMED_OUT;
+}
+
 static int write_values(struct reader *reader, uint64_t count) {
     int64_t timeout = reader->arguments->timeout;
     int code = EXIT_DONE;
@@ -204,7 +212,7 @@ static int write_values(struct reader *reader, uint64_t count) {
         int error = await(reader, timeout);
         if (error == -ECANCELED)
             break;
-        code = error < 0 ? report(reader->arguments, error) : write_value(reader);
+        code = error == -ETIMEDOUT ? report_unset(reader) : error < 0 ? report(reader->arguments, error) : write_value(reader);
     }
     return code;
 }

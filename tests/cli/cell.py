@@ -59,13 +59,17 @@ def nothing_there():
     same((code, "within the timeout" in errors), (3, True), errors)
     code, _, errors = cell("remove", "a")
     same((code, errors != ""), (1, True), errors)
+    ok(cell("set", "--size", "4", "--lines", "a?permanent=yes", given=b""))
+    code, _, errors = cell("get", "--timeout", "10ms", "a")
+    same((code, "a: the cell is there, but no value" in errors), (3, True), errors)
+    ok(cell("remove", "a"))
     ok(cell("set", "--size", "4", "a?permanent=yes", "1"))
     ok(cell("remove", "a"))
 
 
 def stream():
     """Lines in turn: a watcher that keeps up sees each; the cell goes with who had it open."""
-    writer = start(scratch, hawser, "cell", "set", "--lines", "a", stdin=subprocess.PIPE)
+    writer = start(scratch, hawser, "cell", "set", "--lines", "--size", "64", "a", stdin=subprocess.PIPE)
     watcher = start(scratch, hawser, "cell", "watch", "--lines", "--count", "3", "a")
     for line in (b"one\n", b"two\n", b"three\n"):
         writer.stdin.write(line)
