@@ -5,6 +5,7 @@
 
 #include "doorbell.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -20,15 +21,25 @@ static int one_address(const struct doorbell *doorbell, char ret_address[HAWSER_
     return EXIT_DONE;
 }
 
+/* The library's sentence tells of a listener, which is what carries the name. */
+static int not_opened(const struct doorbell *doorbell, int error) {
+    if (error != -ETIMEDOUT && error != -EAGAIN)
+        return report_failure(doorbell->verb, error);
+    fprintf(stderr, "hawser %s: %s; an event is there while somebody waits for it\n", doorbell->verb, hawser_explain());
+    return EXIT_TIMED_OUT;
+}
+
 static int raise_event(const struct doorbell *doorbell) {
     hawser_event *event;
     char address[HAWSER_ADDRESS_MAX];
     int code = one_address(doorbell, address);
     if (code != EXIT_DONE)
         return code;
+    if (doorbell->value == 0 || doorbell->value > HAWSER_EVENT_MOST)
+        return doorbell_wrong(doorbell, "a raise is by 1 to 2^64-2", "");
     int error = hawser_event_open(address, NULL, doorbell->timeout, &event);
     if (error < 0)
-        return report_failure(doorbell->verb, error);
+        return not_opened(doorbell, error);
     error = hawser_event_raise(event, doorbell->value);
     code = error < 0 ? report_failure(doorbell->verb, error) : EXIT_DONE;
     hawser_event_close(event);
@@ -78,7 +89,7 @@ static const struct doorbell_usage usage = {
             "and raises it. What is raised meanwhile adds up; over signal each raise is a line.\n"
             "\n"
             "  --count N      end after N lines (1)\n"
-            "  --value N      raise by N (1)\n"
+            "  --value N      raise by N, 1 to 2^64-2 (1)\n"
             "  --timeout T    raise: how long to wait for a waiter (10s); wait: for each raise (forever);\n"
             "                 takes ns, us, ms, s\n"
             "\n"

@@ -30,6 +30,7 @@ def nobody(verb, address):
     code, output, errors = run(scratch, hawser, "event", verb, "--timeout", "30ms", address)
     same((code, output), (3, b""), errors)
     assert errors.startswith(f"hawser event {verb}: ") and errors.count("\n") == 1, errors
+    assert verb == "wait" or "while somebody waits" in errors, errors
     same(scratch.left(), [])
 
 
@@ -85,6 +86,8 @@ WRONG = [
     (("event", "wait", "--timeout"), "a value is missing after --timeout"),
     (("event", "wait", "--timeout", "5", "event://a"), "5: a time is"),
     (("event", "raise", "--value", "x", "event://a"), "x: a value is"),
+    (("event", "raise", "--value", "0", "event://a"), "a raise is by 1 to 2^64-2"),
+    (("event", "raise", "--value", "18446744073709551615", "event://a"), "a raise is by 1 to 2^64-2"),
     (("event", "wait", "--count", "0", "event://a"), "0: a count is"),
     (("event", "wait", "shm://a"), "the mechanisms are event"),
     (("event", "wait", "signal://a"), "expected signal=SIGRTMIN+3"),
