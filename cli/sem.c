@@ -119,9 +119,9 @@ static int read_arguments(struct sem *sem, int argc, char **argv, int *ret_code)
     else if (!sem->name)
         *ret_code = usage_error("the semaphore's name is missing", "");
     else if (!sem->command)
-        *ret_code = usage_error("the command is missing: hawser sem NAME -- COMMAND", "");
+        *ret_code = usage_error("the command is missing: hawser sem NAME -- COMMAND, or hawser sem --list", "");
     else if (sem->take > sem->permits)
-        *ret_code = usage_error("there are fewer permits than the command needs", "");
+        *ret_code = usage_error("--take is more than --permits, which is 1 unless given", "");
     return *ret_code;
 }
 
@@ -131,6 +131,12 @@ static int open_named(const struct sem *sem, hawser_semaphore **ret_semaphore) {
         return usage_error("the name is over-long: ", sem->name);
     int error = hawser_semaphore_open(address, NULL, (uint32_t)sem->permits, ret_semaphore);
     return error < 0 ? report_failure("sem", error) : EXIT_DONE;
+}
+
+/* Which of the semaphores that a script uses it was, is not in the library's sentence. */
+static int not_acquired(const struct sem *sem, int error) {
+    fprintf(stderr, "hawser sem: %s: %s\n", sem->name, hawser_explain());
+    return error == -ETIMEDOUT || error == -EAGAIN ? EXIT_TIMED_OUT : EXIT_FAILED;
 }
 
 /* What this process hears while the command runs: everything that can be asked of it. */
@@ -197,7 +203,7 @@ int verb_sem(int argc, char **argv) {
     if (code != EXIT_DONE)
         return code;
     int error = hawser_semaphore_acquire(semaphore, (uint32_t)sem.take, sem.timeout);
-    code = error < 0 ? report_failure("sem", error) : run(sem.command);
+    code = error < 0 ? not_acquired(&sem, error) : run(sem.command);
     hawser_semaphore_close(semaphore);
     return code;
 }

@@ -82,7 +82,7 @@ static int semaphore_check(struct object *object, const struct object_request *r
         return error_set(-EPROTO, "the semaphore is damaged: its header tells of %llu permits in %llu bytes, which do not fit its memory",
                          (unsigned long long)limit, (unsigned long long)object->size);
     if (wanted != 0 && wanted != limit)
-        return error_set(-EINVAL, "the semaphore was made with a count of %llu, not %llu", (unsigned long long)limit,
+        return error_set(-EINVAL, "the semaphore was made with %llu permits, not %llu", (unsigned long long)limit,
                          (unsigned long long)wanted);
     return 0;
 }

@@ -55,7 +55,7 @@ static void expect_refused(const char *address, uint32_t permits, int error, con
 static void refusals_say_why(void **state) {
     (void)state;
     hawser_semaphore *semaphore = open_new("sem://a", 3);
-    expect_refused("sem://a", 4, -EINVAL, "open sem://a: the semaphore was made with a count of 3, not 4");
+    expect_refused("sem://a", 4, -EINVAL, "open sem://a: the semaphore was made with 3 permits, not 4");
     expect_refused("sem://b", 0, -ENOENT, "open sem://b: ");
     expect_refused("sem://b", HAWSER_PERMITS_MAX + 1, -EINVAL, "at most 65536 permits, not 65537");
     expect_refused("sem://", 0, -EINVAL, "say how many");

@@ -44,7 +44,7 @@ def exit_codes():
 def no_more_than_permits():
     first, second = held("two", "--permits", "2"), held("two", "--permits=2")
     code, _, errors = sem("--no-wait", "two", "--permits", "2", "--", "true")
-    same((code, errors), (3, "hawser sem: the permits are not free, or others wait for them\n"))
+    same((code, errors), (3, "hawser sem: two: the permits are not free, or others wait for them\n"))
     same(sem("two", "--permits", "2", "--timeout", "20ms", "--", "true")[0], 3)
     waiting = start(scratch, hawser, "sem", "two", "--permits", "2", "--", "echo", "mine")
     same(waiting.poll(), None)
@@ -58,7 +58,7 @@ def no_more_than_permits():
 def other_number():
     holder = held("three", "--permits", "3")
     code, _, errors = sem("three", "--permits", "4", "--", "true")
-    same((code, errors), (2, "hawser sem: open sem://three: the semaphore was made with a count of 3, not 4\n"))
+    same((code, errors), (2, "hawser sem: open sem://three: the semaphore was made with 3 permits, not 4\n"))
     ended(holder)
 
 
@@ -129,7 +129,7 @@ WRONG = [
     (("a", "--permits", "0", "--", "true"), "a number of permits is 1 to 65536, not 0"),
     (("a", "--permits", "65537", "--", "true"), "not 65537"),
     (("a", "--permits"), "a value is missing after --permits"),
-    (("a", "--take", "2", "--", "true"), "fewer permits"),
+    (("a", "--take", "2", "--", "true"), "--take is more than --permits"),
     (("a", "--timeout", "5", "--", "true"), "a time is a number and"),
     (("a", "--nosuch", "--", "true"), "unknown option --nosuch"),
     (("--list", "a"), "--list takes no name"),
