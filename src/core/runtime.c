@@ -84,7 +84,7 @@ int name_check_directory(const char *path) {
         return error_set(-ENOTDIR, "\"%s\" is no directory", directory);
     if (status.st_mode & (S_IWGRP | S_IWOTH))
         return error_set(-EACCES,
-                         "the directory \"%s\" can be written by others than its owner, so anybody could take the name",
+                         "the directory \"%s\" can be written by others than its owner, so anybody could take the name; use another",
                          directory);
     return 0;
 }
