@@ -41,8 +41,8 @@ def install():
 
 
 def pkg_config(*arguments):
-    """What pkg-config says about the installed library, seen from here."""
-    return output("pkg-config", *arguments, "hawser", PKG_CONFIG_SYSROOT_DIR=root,
+    """What pkg-config says about the installed library, seen from here; another that the environment names is not asked."""
+    return output("pkg-config", *arguments, "hawser", PKG_CONFIG_SYSROOT_DIR=root, PKG_CONFIG_PATH="",
                   PKG_CONFIG_LIBDIR=os.path.dirname(found("**/hawser.pc"))).split()
 
 
