@@ -5,8 +5,8 @@
 
 /* What names there are in a directory, who has them open, and the removal of what processes that were killed left behind.
  *
- * Whatever closes takes its name along. What is killed cannot: its name stays until the next one opens it, who makes it anew,
- * or until hawser_gc(). Memory needs no such thing: the kernel frees it with the last process that has it open, but for the file
+ * Whatever closes takes its name along. What is killed, or ends without closing, does not: its name stays until the next one opens it as
+ * the same kind, who makes it anew, or until hawser_gc(). Memory needs no such thing: the kernel frees it with the last process that has it open, but for the file
  * behind a name. */
 
 #include <hawser/base.h>

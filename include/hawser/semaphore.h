@@ -9,8 +9,9 @@
  *
  * Permits have owners. When a process dies, by whatever cause and at whatever instruction, its permits come back, and a sleeping
  * waiter has them within 100 ms; who then acquires one of them is told by HAWSER_OWNER_DIED, so that it can look after what was
- * guarded. The owner is the process, not the thread: permits of a thread that ends stay the process's, and any thread of it may release
- * them.
+ * guarded; as long as somebody has the semaphore open all the time: it goes with the last, and what is made anew knows of no death (the
+ * guard of a permanent region does: region.h). The owner is the process, not the thread: permits of a thread that ends stay the
+ * process's, and any thread of it may release them.
  *
  * Fairness: waiters are served in the order in which they began to sleep. A newcomer who finds permits free takes them although others
  * wait, so that they are not idle while a sleeper wakes up; but once the waiter that is first in line has been woken for a permit and
@@ -44,7 +45,7 @@ typedef struct hawser_semaphore hawser_semaphore;
  * exist. options (NULL: the defaults) that matter: wait; users and groups, who besides the own user may open it (when it is made; their
  * ids become an access list of the file); peer, whose it may be.
  * Errors: -EINVAL (the sentence points at the character; or it has another number of permits, or the name is not a semaphore's),
- * -ENOENT (permits is 0), -EACCES (another user's, or not for you), -EPROTO (the file is damaged), -EUSERS (8191 processes have
+ * -ENOENT (permits is 0), -EACCES (another user's, or not for you), -EPROTO (the file is not hawser's, or damaged), -EUSERS (8191 processes have
  * it open), -EOPNOTSUPP (users or groups, and the file system has no access lists), -ENOSPC, -EMFILE, -ENFILE, -ENOMEM, and what the
  * system says of the file. Any thread. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_semaphore_open(const char *address, const hawser_options *options, uint32_t permits,
