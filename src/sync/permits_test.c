@@ -288,7 +288,7 @@ static void test_several_are_not_passed(void **state) {
     }
     assert_int_equal(permits_release(a, 1), 0);
     assert_int_equal(end(&both), 0);
-    test_free(a);
+    free(a);
     sys_munmap(memory, permits_size(2));
 }
 
