@@ -42,143 +42,149 @@ static bool parse_number(const char *text, const struct unit *units, uint64_t mo
     return false;
 }
 
-bool arguments_address(const char *given, const char *scheme, char ret_address[HAWSER_ADDRESS_MAX]) {
-    bool whole = strstr(given, "://") != NULL;
-    int length = snprintf(ret_address, HAWSER_ADDRESS_MAX, "%s%s%s", whole ? "" : scheme, whole ? "" : "://", given);
-    return length >= 0 && length < HAWSER_ADDRESS_MAX;
+/* Is the option ("name=value") said by the query, or another value of it? */
+static bool is_said(const char *query, const char *option) {
+    size_t name = strcspn(option, "=") + 1;
+    for (const char *at = query; at; at = strchr(at, '&'))
+        if (strncmp(++at, option, name) == 0)
+            return true;
+    return false;
 }
 
-bool arguments_time(const char *text, int64_t *ret_ns) {
-    uint64_t ns;
-    if (strcmp(text, "forever") == 0) {
+int arguments_address(const char *verb, const char *given, const char *scheme, const char *option, char ret_address[HAWSER_ADDRESS_MAX]) {
+    const char *whole = strstr(given, "://"), *query = strchr(given, '?');
+    const char *join = !*option || is_said(query, option) ? "" : query ? "&" : "?";
+    if (strcspn(whole ? whole + strlen("://") : given, "?") == 0)
+        return arguments_wrong(verb, "the name is missing", "");
+    int length = snprintf(ret_address, HAWSER_ADDRESS_MAX, "%s%s%s%s%s", whole ? "" : scheme, whole ? "" : "://", given, join,
+                          *join ? option : "");
+    return length < HAWSER_ADDRESS_MAX ? EXIT_DONE : arguments_wrong(verb, "the name is over-long: ", given);
+}
+
+static bool parse_time(const char *text, int64_t *ret_ns) {
+    uint64_t ns = 0;
+    if (strcmp(text, "forever") == 0)
         *ret_ns = HAWSER_FOREVER;
-        return true;
-    }
-    if (!parse_number(text, time_units, INT64_MAX, &ns) && !(strcmp(text, "0") == 0 && (ns = 0, true)))
+    else if (strcmp(text, "0") == 0 || parse_number(text, time_units, INT64_MAX, &ns))
+        *ret_ns = (int64_t)ns;
+    else
         return false;
-    *ret_ns = (int64_t)ns;
     return true;
 }
-
-bool arguments_size(const char *text, uint64_t *ret_size) { return parse_number(text, size_units, INT64_MAX, ret_size); }
 
 bool arguments_count(const char *text, uint64_t most, uint64_t *ret_count) {
     return parse_number(text, count_units, most, ret_count);
 }
 
-static bool parse_option(struct arguments *arguments, int letter, const char *value) {
-    uint64_t size;
-    switch (letter) {
-    case 's':
-        if (!parse_number(value, size_units, SIZE_MAX / 2, &size) || size == 0)
-            return false;
-        arguments->size = (size_t)size;
-        arguments->size_given = true;
+/* ---- Options ---- */
+
+#define OPTIONS_MOST 12
+#define OPTION_FIRST 256 /* after all that is a letter to getopt */
+
+int arguments_wrong(const char *verb, const char *what, const char *which) {
+    fprintf(stderr, "hawser %s: %s%s; see hawser %.*s --help\n", verb, what, which, (int)strcspn(verb, " "), verb);
+    return EXIT_USAGE;
+}
+
+static bool parse_value(const struct option_word *option, const char *value) {
+    const struct unit *units = option->form == OPTION_SIZE ? size_units : count_units;
+    uint64_t number;
+    switch (option->form) {
+    case OPTION_ON:
+    case OPTION_OFF:
+        *(bool *)option->to = option->form == OPTION_ON;
         return true;
-    case 'n':
-        return arguments_count(value, UINT64_MAX - 1, &arguments->count);
-    case 't':
-        return arguments_time(value, &arguments->timeout);
-    case 'R':
-        arguments->records = true;
+    case OPTION_TEXT:
+        *(const char **)option->to = value;
         return true;
-    case 'l':
-        arguments->lines = true;
-        return true;
+    case OPTION_TIME:
+        return parse_time(value, option->to);
     default:
-        arguments->listen = letter == 'r';
+        if (!parse_number(value, units, option->most ? option->most : UINT64_MAX, &number) || number < option->least)
+            return false;
+        *(uint64_t *)option->to = number;
         return true;
     }
 }
 
-static int wrong_usage(const struct arguments *arguments, const char *what, const char *which) {
-    fprintf(stderr, "hawser %s: %s%s; see hawser %s --help\n", arguments->verb, what, which, arguments->verb);
+static int wrong_value(const char *verb, const struct option_word *option, const char *value) {
+    fprintf(stderr, "hawser %s: --%s %s: ", verb, option->name, value);
+    if (option->form == OPTION_TIME)
+        fprintf(stderr, "a time is a number and ns, us, ms or s, or it is forever\n");
+    else if (option->form == OPTION_SIZE)
+        fprintf(stderr, "a size is a number%s and K, M, G or nothing\n", option->least ? " over 0" : "");
+    else if (option->most)
+        fprintf(stderr, "a count is a number from %" PRIu64 " to %" PRIu64 "\n", option->least, option->most);
+    else
+        fprintf(stderr, "a count is a number%s\n", option->least ? " over 0" : "");
     return EXIT_USAGE;
-}
-
-static const char *form_of(int letter) {
-    return letter == 's'   ? "a size is a number over 0 and K, M, G or nothing"
-           : letter == 'n' ? "a count is a number"
-                           : "a time is a number and ns, us, ms or s, or it is forever";
-}
-
-static int wrong_value(const struct arguments *arguments, const struct option *option, const char *value) {
-    fprintf(stderr, "hawser %s: --%s %s: %s\n", arguments->verb, option->name, value, form_of(option->val));
-    return EXIT_USAGE;
-}
-
-static const struct option long_options[] = {
-    { "size", required_argument, NULL, 's' },    { "lines", no_argument, NULL, 'l' },  { "count", required_argument, NULL, 'n' },
-    { "listen", no_argument, NULL, 'r' },        { "connect", no_argument, NULL, 'c' }, { "timeout", required_argument, NULL, 't' },
-    { "records", no_argument, NULL, 'R' },       { "help", no_argument, NULL, 'h' },    { NULL, 0, NULL, 0 },
-};
-
-static const struct option *find_option(int letter) {
-    for (const struct option *option = long_options; option->name; option++)
-        if (option->val == letter)
-            return option;
-    return NULL;
 }
 
 /* What getopt would not take: word is the one it stands on, but in the middle of "-xy". */
-static int wrong_option(const struct arguments *arguments, const char *word) {
-    char name[64];
-    bool is_short = optopt && strncmp(word, "--", 2) != 0;
-    if (is_short)
-        snprintf(name, sizeof name, "-%c", optopt);
-    else
-        snprintf(name, sizeof name, "%.60s", word);
-    return wrong_usage(arguments, !is_short && optopt ? "this option takes no value: " : "unknown option ", name);
+static int wrong_option(const char *verb, const char *word) {
+    const char name[] = { '-', (char)optopt, 0 };
+    if (optopt >= OPTION_FIRST)
+        return arguments_wrong(verb, "this option takes no value: ", word);
+    return arguments_wrong(verb, "unknown option ", optopt ? name : word);
 }
 
-/* 0 to go on, else the verb is over and *ret_code says how. */
-static int parse_options(const struct usage *usage, int argc, char **argv, struct arguments *arguments, int *ret_code) {
+/* As getopt has them; a letter is the place in the table. */
+static void list_options(const struct option_word *options, const char *letters, struct option ret_list[OPTIONS_MOST + 2]) {
+    size_t n = 0;
+    ret_list[n++] = (struct option){ "help", no_argument, NULL, 'h' };
+    for (int i = 0; options[i].name && n <= OPTIONS_MOST; i++)
+        if (strchr(letters, options[i].letter))
+            ret_list[n++] = (struct option){ options[i].name, options[i].form <= OPTION_OFF ? no_argument : required_argument, NULL, OPTION_FIRST + i };
+    ret_list[n] = (struct option){ 0 };
+}
+
+int arguments_options(const char *verb, const char *help, const struct option_word *options, const char *letters, int argc, char **argv,
+                      int *ret_code) {
+    struct option list[OPTIONS_MOST + 2];
     int letter;
+    list_options(options, letters, list);
     opterr = 0;
     optind = 1;
-    while ((letter = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, ":h", list, NULL)) != -1) {
         const char *word = argv[optind - 1];
-        const struct option *option = find_option(letter);
-        if (letter == 'h') {
-            fputs(usage->help, stdout);
-            *ret_code = EXIT_DONE;
-        } else if (letter == ':') {
-            *ret_code = wrong_usage(arguments, "a value is missing after ", word);
-        } else if (!option) {
-            *ret_code = wrong_option(arguments, word);
-        } else if (!strchr(usage->options, letter == 'c' ? 'r' : letter)) {
-            *ret_code = wrong_usage(arguments, "unknown option --", option->name);
-        } else if (!parse_option(arguments, letter, optarg)) {
-            *ret_code = wrong_value(arguments, option, optarg);
-        } else {
+        if (letter >= OPTION_FIRST && parse_value(&options[letter - OPTION_FIRST], optarg))
             continue;
-        }
+        *ret_code = letter >= OPTION_FIRST ? wrong_value(verb, &options[letter - OPTION_FIRST], optarg)
+                    : letter == 'h'        ? EXIT_DONE
+                    : letter == ':'        ? arguments_wrong(verb, "a value is missing after ", word)
+                                           : wrong_option(verb, word);
+        if (letter == 'h')
+            fputs(help, stdout);
         return 1;
     }
     return 0;
 }
 
+/* ---- What send, recv, echo, inspect and cell are told ---- */
+
 int arguments_parse(const struct usage *usage, int argc, char **argv, struct arguments *ret_arguments, int *ret_code) {
-    struct arguments arguments = {
-        .verb = argv[0],
-        .size = 64 << 10,
-        .count = UINT64_MAX,
-        .timeout = INT64_C(10000000000),
-        .listen = usage->listens,
+    struct arguments arguments = { .verb = argv[0], .count = UINT64_MAX, .timeout = INT64_C(10000000000), .listen = usage->listens };
+    const struct option_word options[] = {
+        { 's', "size", OPTION_SIZE, &arguments.size, 1, SIZE_MAX / 2 },
+        { 'l', "lines", OPTION_ON, &arguments.lines, 0, 0 },
+        { 'n', "count", OPTION_COUNT, &arguments.count, 0, 0 },
+        { 'r', "listen", OPTION_ON, &arguments.listen, 0, 0 },
+        { 'r', "connect", OPTION_OFF, &arguments.listen, 0, 0 },
+        { 't', "timeout", OPTION_TIME, &arguments.timeout, 0, 0 },
+        { 'R', "records", OPTION_ON, &arguments.records, 0, 0 },
+        { 0 },
     };
-    if (parse_options(usage, argc, argv, &arguments, ret_code))
+    if (arguments_options(argv[0], usage->help, options, usage->options, argc, argv, ret_code))
         return 1;
-    if (optind >= argc) {
-        *ret_code = wrong_usage(&arguments, "the address is missing", "");
+    int most = optind + 1 + usage->has_file;
+    *ret_code = optind >= argc ? arguments_wrong(argv[0], "the address is missing", "")
+                : most < argc  ? arguments_wrong(argv[0], "one argument too many: ", argv[most])
+                               : EXIT_DONE;
+    if (*ret_code != EXIT_DONE)
         return 1;
-    }
     arguments.address = argv[optind];
-    if (optind + 1 < argc && usage->has_file && strcmp(argv[optind + 1], "-") != 0)
+    if (optind + 1 < argc && strcmp(argv[optind + 1], "-") != 0)
         arguments.file = argv[optind + 1];
-    if (optind + 1 + usage->has_file < argc) {
-        *ret_code = wrong_usage(&arguments, "one argument too many: ", argv[optind + 1 + usage->has_file]);
-        return 1;
-    }
     *ret_arguments = arguments;
     return 0;
 }

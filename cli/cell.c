@@ -7,6 +7,7 @@
 #include "arguments.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,8 @@ static const char help[] =
     "  hawser cell set temperature 21.5\n"
     "  hawser cell get --lines temperature\n"
     "\n"
-    "exit codes: 0 done (also: by a signal), 1 failed (also: another process writes it), 2 wrong usage, 3 timed out\n";
+    "exit codes: 0 done (watch, set --lines: also by a signal), 1 failed (also: another process writes it), 2 wrong usage,\n"
+    "3 timed out\n";
 
 static volatile sig_atomic_t is_ending;
 
@@ -56,15 +58,11 @@ static void end_by_signals(void) {
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* "temperature" is cell://temperature; an option is added unless the address says it. */
-static const char *address_of(const struct arguments *arguments, const char *option, char *text, size_t capacity) {
-    const char *given = arguments->address, *query = strchr(given, '?'), *name_end = strchr(option, '=');
-    bool said = query && name_end && strstr(query, option) != NULL;
-    for (const char *at = query; at && name_end && !said; at = strchr(at, '&'))
-        said = strncmp(++at, option, (size_t)(name_end - option + 1)) == 0;
-    snprintf(text, capacity, "%s%s%s%s", strstr(given, "://") ? "" : "cell://", given, !*option || said ? "" : query ? "&" : "?",
-             said ? "" : option);
-    return text;
+/* The next part of a wait that a signal is to end; *timeout is what then remains. */
+static int64_t slice_of(int64_t *timeout) {
+    int64_t slice = *timeout == HAWSER_FOREVER || *timeout > SLICE_NS ? SLICE_NS : *timeout;
+    *timeout -= *timeout == HAWSER_FOREVER ? 0 : slice;
+    return slice;
 }
 
 /* ---- set ---- */
@@ -93,16 +91,18 @@ static int read_all(FILE *file, struct input *input) {
 }
 
 static int create(const struct arguments *arguments, bool permanent, size_t least, hawser_cell **ret_cell) {
-    char text[2 * HAWSER_ADDRESS_MAX];
-    const char *address = address_of(arguments, permanent ? "permanent=yes" : "", text, sizeof text);
-    int error = arguments->size_given ? -ENOENT : hawser_cell_create(address, NULL, 0, ret_cell);
+    char address[HAWSER_ADDRESS_MAX];
+    int code = arguments_address(arguments->verb, arguments->address, "cell", permanent ? "permanent=yes" : "", address);
+    if (code != EXIT_DONE)
+        return code;
+    int error = arguments->size > 0 ? -ENOENT : hawser_cell_create(address, NULL, 0, ret_cell);
     if (error != -ENOENT) /* it is there, and has a size */
         return error < 0 ? report(arguments, error) : EXIT_DONE;
-    if (arguments->size_given && least > arguments->size) {
-        fprintf(stderr, "hawser %s: the value has %zu bytes, and --size says %zu\n", arguments->verb, least, arguments->size);
+    if (arguments->size > 0 && least > arguments->size) {
+        fprintf(stderr, "hawser %s: the value has %zu bytes, and --size says %" PRIu64 "\n", arguments->verb, least, arguments->size);
         return EXIT_USAGE;
     }
-    size_t size = arguments->size_given ? arguments->size : least > SIZE_DEFAULT ? least : SIZE_DEFAULT;
+    uint64_t size = arguments->size > 0 ? arguments->size : least > SIZE_DEFAULT ? least : SIZE_DEFAULT;
     error = hawser_cell_create(address, NULL, size, ret_cell);
     return error < 0 ? report(arguments, error) : EXIT_DONE;
 }
@@ -158,12 +158,23 @@ struct reader {
     uint64_t version;
 };
 
+/* -ECANCELED: a signal came first. */
+static int open_until(const char *address, int64_t timeout, hawser_cell **ret_cell) {
+    int error;
+    do
+        error = hawser_cell_open(address, NULL, slice_of(&timeout), ret_cell);
+    while (error == -ETIMEDOUT && timeout != 0 && !is_ending);
+    return error == -ETIMEDOUT && is_ending ? -ECANCELED : error;
+}
+
 static int reader_open(struct reader *reader) {
-    char text[2 * HAWSER_ADDRESS_MAX];
-    const char *address = address_of(reader->arguments, "", text, sizeof text);
-    int error = hawser_cell_open(address, NULL, reader->arguments->timeout, &reader->cell);
+    char address[HAWSER_ADDRESS_MAX];
+    int code = arguments_address(reader->arguments->verb, reader->arguments->address, "cell", "", address);
+    if (code != EXIT_DONE)
+        return code;
+    int error = open_until(address, reader->arguments->timeout, &reader->cell);
     if (error < 0)
-        return report(reader->arguments, error);
+        return error == -ECANCELED ? EXIT_DONE : report(reader->arguments, error);
     reader->value = malloc(hawser_cell_size(reader->cell) + 1);
     return reader->value ? EXIT_DONE : report_errno(reader->arguments, "memory for a value");
 }
@@ -175,15 +186,11 @@ static void reader_close(struct reader *reader) {
 
 /* Waits for another value than the last one written, which a signal ends too: -ECANCELED. */
 static int await(struct reader *reader, int64_t timeout) {
-    for (;;) {
-        bool sliced = timeout == HAWSER_FOREVER || timeout > SLICE_NS;
-        int error = hawser_cell_wait(reader->cell, reader->version, sliced ? SLICE_NS : timeout, NULL);
-        if (is_ending)
-            return -ECANCELED;
-        if (error != -ETIMEDOUT || !sliced)
-            return error;
-        timeout -= timeout == HAWSER_FOREVER ? 0 : SLICE_NS;
-    }
+    int error;
+    do
+        error = hawser_cell_wait(reader->cell, reader->version, slice_of(&timeout), NULL);
+    while (error == -ETIMEDOUT && timeout != 0 && !is_ending);
+    return is_ending ? -ECANCELED : error;
 }
 
 static int write_value(struct reader *reader) {
@@ -219,9 +226,8 @@ static int write_values(struct reader *reader, uint64_t count) {
 
 static int run_reader(const struct arguments *arguments, uint64_t count) {
     struct reader reader = { .arguments = arguments };
-    end_by_signals();
     int code = reader_open(&reader);
-    if (code == EXIT_DONE)
+    if (code == EXIT_DONE && reader.cell)
         code = write_values(&reader, count);
     reader_close(&reader);
     return code;
@@ -229,11 +235,17 @@ static int run_reader(const struct arguments *arguments, uint64_t count) {
 
 static int run_get(const struct arguments *arguments) { return run_reader(arguments, 1); }
 
-static int run_watch(const struct arguments *arguments) { return run_reader(arguments, arguments->count); }
+static int run_watch(const struct arguments *arguments) {
+    end_by_signals();
+    return run_reader(arguments, arguments->count);
+}
 
 static int run_remove(const struct arguments *arguments) {
-    char text[2 * HAWSER_ADDRESS_MAX];
-    int error = hawser_cell_remove(address_of(arguments, "", text, sizeof text), NULL);
+    char address[HAWSER_ADDRESS_MAX];
+    int code = arguments_address(arguments->verb, arguments->address, "cell", "", address);
+    if (code != EXIT_DONE)
+        return code;
+    int error = hawser_cell_remove(address, NULL);
     return error < 0 ? report(arguments, error) : EXIT_DONE;
 }
 

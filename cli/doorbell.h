@@ -29,6 +29,3 @@ struct doorbell_usage {
 
 /* The whole verb: parses, and runs what was asked for; the exit code. */
 int doorbell_main(const struct doorbell_usage *usage, int argc, char **argv);
-
-/* Prints "hawser VERB: WHAT"; EXIT_USAGE. */
-int doorbell_wrong(const struct doorbell *doorbell, const char *what, const char *which);

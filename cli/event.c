@@ -13,12 +13,10 @@
 
 static int one_address(const struct doorbell *doorbell, char ret_address[HAWSER_ADDRESS_MAX]) {
     if (doorbell->n_words == 0)
-        return doorbell_wrong(doorbell, "the address is missing", "");
+        return arguments_wrong(doorbell->verb, "the address is missing", "");
     if (doorbell->n_words > 1)
-        return doorbell_wrong(doorbell, "one argument too many: ", doorbell->words[1]);
-    if (!arguments_address(doorbell->words[0], "event", ret_address))
-        return doorbell_wrong(doorbell, "the address is over-long: ", doorbell->words[0]);
-    return EXIT_DONE;
+        return arguments_wrong(doorbell->verb, "one argument too many: ", doorbell->words[1]);
+    return arguments_address(doorbell->verb, doorbell->words[0], "event", "", ret_address);
 }
 
 /* The library's sentence tells of a listener, which is what carries the name. */
@@ -36,7 +34,7 @@ static int raise_event(const struct doorbell *doorbell) {
     if (code != EXIT_DONE)
         return code;
     if (doorbell->value == 0 || doorbell->value > HAWSER_EVENT_MOST)
-        return doorbell_wrong(doorbell, "a raise is by 1 to 2^64-2", "");
+        return arguments_wrong(doorbell->verb, "a raise is by 1 to 2^64-2", "");
     int error = hawser_event_open(address, NULL, doorbell->timeout, &event);
     if (error < 0)
         return not_opened(doorbell, error);

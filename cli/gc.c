@@ -3,13 +3,10 @@
 
 /* hawser gc: removes the names that killed processes left, and says which. */
 
-#include "verbs.h"
+#include "arguments.h"
 
-#include <getopt.h>
-#include <hawser/hawser.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
+#include <unistd.h>
 
 static const char help[] =
     "usage: hawser gc [--dry-run] [DIRECTORY]\n"
@@ -37,26 +34,14 @@ static int show(void *context, const struct hawser_name *name) {
 }
 
 int verb_gc(int argc, char **argv) {
-    static const struct option options[] = { { "dry-run", no_argument, NULL, 'n' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
-    uint32_t flags = 0;
-    int letter;
-    opterr = 0;
-    while ((letter = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
-        if (letter == 'h') {
-            fputs(help, stdout);
-            return EXIT_DONE;
-        }
-        if (letter != 'n') {
-            fprintf(stderr, "hawser gc: unknown option %s; see hawser gc --help\n", argv[optind - 1]);
-            return EXIT_USAGE;
-        }
-        flags = HAWSER_GC_LOOK;
-    }
-    if (optind + 1 < argc) {
-        fprintf(stderr, "hawser gc: one argument too many: %s; see hawser gc --help\n", argv[optind + 1]);
-        return EXIT_USAGE;
-    }
-    int error = hawser_gc(argv[optind], flags, show, NULL, NULL);
+    bool looks = false;
+    int code;
+    const struct option_word options[] = { { 'n', "dry-run", OPTION_ON, &looks, 0, 0 }, { 0 } };
+    if (arguments_options("gc", help, options, "n", argc, argv, &code))
+        return code;
+    if (optind + 1 < argc)
+        return arguments_wrong("gc", "one argument too many: ", argv[optind + 1]);
+    int error = hawser_gc(argv[optind], looks ? HAWSER_GC_LOOK : 0, show, NULL, NULL);
     if (error < 0)
         fprintf(stderr, "hawser gc: %s\n", hawser_explain());
     return error < 0 ? EXIT_FAILED : EXIT_DONE;

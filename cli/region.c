@@ -7,10 +7,8 @@
 #include "arguments.h"
 #include "region.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,12 +35,6 @@ static const char help[] =
     "\n"
     "exit codes: 0 done, 1 failed (also where who wrote last died half-way), 2 wrong usage, 3 timed out\n";
 
-static const struct option long_options[] = {
-    { "size", required_argument, NULL, 's' },   { "offset", required_argument, NULL, 'o' }, { "share", required_argument, NULL, 'S' },
-    { "users", required_argument, NULL, 'u' },  { "groups", required_argument, NULL, 'g' }, { "timeout", required_argument, NULL, 't' },
-    { "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
-};
-
 struct action {
     const char *name, *options;
     bool named, filed;
@@ -55,80 +47,43 @@ static const struct action actions[] = {
     { "remove", "", true, false, region_remove },    { NULL, NULL, false, false, NULL },
 };
 
-static int usage_error(const char *what, const char *which) {
-    fprintf(stderr, "hawser region: %s%s; see hawser region --help\n", what, which);
-    return EXIT_USAGE;
-}
-
-static int read_option(struct region_words *words, int letter, const char *value) {
-    bool good = true;
-    if (letter == 's')
-        good = arguments_size(value, &words->size) && words->size > 0;
-    else if (letter == 'o')
-        good = arguments_size(value, &words->offset);
-    else if (letter == 't')
-        good = arguments_time(value, &words->timeout);
-    else if (letter == 'S')
-        words->share = value;
-    else if (letter == 'u')
-        words->users = value;
-    else
-        words->groups = value;
-    if (good)
-        return 0;
-    return letter == 't' ? usage_error("a time is a number and ns, us, ms or s, or it is forever, not ", value)
-                         : usage_error(letter == 's' ? "a size is a number over 0 and K, M, G or nothing, not "
-                                                     : "an offset is a number and K, M, G or nothing, not ", value);
-}
-
-/* 0 to go on, else the verb is over and *ret_code says how. */
-static int read_options(const struct action *action, struct region_words *words, int argc, char **argv, int *ret_code) {
-    int letter;
-    opterr = 0;
-    optind = 1;
-    *ret_code = 0;
-    while (*ret_code == 0 && (letter = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
-        if (letter == 'h') {
-            fputs(help, stdout);
-            return 1;
-        }
-        if (letter == ':')
-            *ret_code = usage_error("a value is missing after ", argv[optind - 1]);
-        else if (letter == '?' || !strchr(action->options, letter))
-            *ret_code = usage_error("unknown option ", argv[optind - 1]);
-        else
-            *ret_code = read_option(words, letter, optarg);
-    }
-    return *ret_code;
-}
-
 static int read_words(const struct action *action, struct region_words *words, int argc, char **argv) {
     int most = optind + action->named + action->filed;
     if (action->named && optind >= argc)
-        return usage_error("the region's name is missing", "");
+        return arguments_wrong(words->verb, "the region's name is missing", "");
     if (most < argc)
-        return usage_error("one argument too many: ", argv[most]);
+        return arguments_wrong(words->verb, "one argument too many: ", argv[most]);
     words->name = action->named ? argv[optind] : NULL;
     if (action->filed && optind + 1 < argc && strcmp(argv[optind + 1], "-") != 0)
         words->file = argv[optind + 1];
-    return 0;
+    return EXIT_DONE;
+}
+
+static int run(const struct action *action, int argc, char **argv) {
+    char verb[32];
+    int code;
+    snprintf(verb, sizeof verb, "region %s", action->name);
+    struct region_words words = { .verb = verb, .timeout = INT64_C(10000000000) };
+    const struct option_word options[] = {
+        { 's', "size", OPTION_SIZE, &words.size, 1, INT64_MAX },  { 'o', "offset", OPTION_SIZE, &words.offset, 0, INT64_MAX },
+        { 'S', "share", OPTION_TEXT, &words.share, 0, 0 },        { 'u', "users", OPTION_TEXT, &words.users, 0, 0 },
+        { 'g', "groups", OPTION_TEXT, &words.groups, 0, 0 },      { 't', "timeout", OPTION_TIME, &words.timeout, 0, 0 },
+        { 0 },
+    };
+    if (arguments_options(verb, help, options, action->options, argc, argv, &code))
+        return code;
+    code = read_words(action, &words, argc, argv);
+    return code != EXIT_DONE ? code : action->run(&words);
 }
 
 int verb_region(int argc, char **argv) {
-    struct region_words words = { .timeout = INT64_C(10000000000) };
-    int code;
-    if (argc < 2)
-        return usage_error("create, list, read, write or remove is missing", "");
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    const char *what = argc > 1 ? argv[1] : "nothing";
+    if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
         fputs(help, stdout);
         return EXIT_DONE;
     }
     for (const struct action *action = actions; action->name; action++)
-        if (strcmp(action->name, argv[1]) == 0) {
-            if (read_options(action, &words, argc - 1, argv + 1, &code))
-                return code;
-            code = read_words(action, &words, argc - 1, argv + 1);
-            return code ? code : action->run(&words);
-        }
-    return usage_error("create, list, read, write or remove is expected, not ", argv[1]);
+        if (strcmp(action->name, what) == 0)
+            return run(action, argc - 1, argv + 1);
+    return arguments_wrong("region", "create, list, read, write or remove is expected, not ", what);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct region_words {
+    const char *verb; /* "region create" */
     const char *name;
     const char *file; /* NULL: standard input, or none */
     uint64_t size, offset; /* size 0: not given */

@@ -13,6 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define NAP_NS 1000000
 
 __attribute__((format(printf, 1, 2))) static int fail(const char *format, ...) {
     va_list arguments;
@@ -24,27 +27,16 @@ __attribute__((format(printf, 1, 2))) static int fail(const char *format, ...) {
     return EXIT_FAILED;
 }
 
-/* region://NAME and a query. */
-static int address_of(const struct region_words *words, const char *query, char *ret_address) {
-    bool whole = strstr(words->name, "://") != NULL;
-    const char *join = !*query ? "" : strchr(words->name, '?') ? "&" : "?";
-    int n = snprintf(ret_address, HAWSER_ADDRESS_MAX, "%s%s%s%s", whole ? "" : "region://", words->name, join, query);
-    if (n < HAWSER_ADDRESS_MAX)
-        return 0;
-    fail("the address is over-long: %s", words->name);
-    return EXIT_USAGE;
-}
-
-static int open_region(const struct region_words *words, const char *query, size_t size, hawser_region **ret_region) {
+static int open_region(const struct region_words *words, const char *name, const char *option, size_t size, hawser_region **ret_region) {
     char address[HAWSER_ADDRESS_MAX];
     hawser_options options = HAWSER_OPTIONS_INIT;
     options.users = words->users;
     options.groups = words->groups;
-    int code = address_of(words, query, address);
-    if (code)
+    int code = arguments_address(words->verb, name, "region", option, address);
+    if (code != EXIT_DONE)
         return code;
     int error = hawser_region_open(address, &options, size, ret_region);
-    return error < 0 ? report_failure("region", error) : EXIT_DONE;
+    return error < 0 ? report_failure(words->verb, error) : EXIT_DONE;
 }
 
 /* ---- Bytes ---- */
@@ -54,13 +46,17 @@ struct bytes {
     size_t size;
 };
 
+static int fail_to_read(const char *path) {
+    return fail("cannot read %s: %s", path ? path : "standard input", strerror(errno));
+}
+
 /* All of a file, or of standard input; no more than `most` and one, so that too much is seen. */
 static int read_all(const char *path, uint64_t most, struct bytes *ret_bytes) {
     FILE *file = path ? fopen(path, "rb") : stdin;
     struct bytes bytes = { 0 };
     size_t capacity = 0;
     if (!file)
-        return fail("cannot read %s: %s", path, strerror(errno));
+        return fail_to_read(path);
     for (size_t n = 1; n > 0 && bytes.size <= most;) {
         if (bytes.size == capacity) {
             capacity = capacity * 2 + (64 << 10);
@@ -73,14 +69,14 @@ static int read_all(const char *path, uint64_t most, struct bytes *ret_bytes) {
         bytes.size += n;
     }
     bool failed = ferror(file) || (!feof(file) && bytes.size <= most);
+    int code = failed ? fail_to_read(path) : EXIT_DONE;
     if (path)
         fclose(file);
-    if (failed) {
+    if (failed)
         free(bytes.data);
-        return fail("cannot read %s", path ? path : "standard input");
-    }
-    *ret_bytes = bytes;
-    return EXIT_DONE;
+    else
+        *ret_bytes = bytes;
+    return code;
 }
 
 static int write_all(const struct bytes *bytes) {
@@ -111,7 +107,7 @@ static int put(hawser_region *region, const struct bytes *bytes, uint64_t offset
 int region_write(const struct region_words *words) {
     hawser_region *region = NULL;
     struct bytes bytes = { 0 };
-    int code = open_region(words, "", 0, &region);
+    int code = open_region(words, words->name, "", 0, &region);
     if (code == EXIT_DONE)
         code = read_all(words->file, hawser_region_size(region), &bytes);
     if (code == EXIT_DONE)
@@ -122,21 +118,21 @@ int region_write(const struct region_words *words) {
 }
 
 int region_create(const struct region_words *words) {
-    char query[64];
+    char share[64], shared[HAWSER_ADDRESS_MAX];
     hawser_region *region = NULL;
     struct hawser_region_status status = HAWSER_REGION_STATUS_INIT;
     struct bytes bytes = { 0 };
     int code = words->file ? read_all(words->file, words->size ? words->size : INT64_MAX, &bytes) : EXIT_DONE;
     size_t size = words->size ? (size_t)words->size : bytes.size;
-    snprintf(query, sizeof query, "permanent=yes%s%s", words->share ? "&share=" : "", words->share ? words->share : "");
-    if (code == EXIT_DONE && size == 0) {
-        fail("--size N is missing, or a FILE that is not empty; see hawser region --help");
-        code = EXIT_USAGE;
-    }
+    snprintf(share, sizeof share, "%s%s", words->share ? "share=" : "", words->share ? words->share : "");
+    if (code == EXIT_DONE)
+        code = arguments_address(words->verb, words->name, "region", share, shared);
+    if (code == EXIT_DONE && size == 0)
+        code = arguments_wrong(words->verb, "--size N is missing, or a FILE that is not empty", "");
     if (code == EXIT_DONE && bytes.size > size)
         code = fail("%s has more bytes than --size says", words->file);
     if (code == EXIT_DONE)
-        code = open_region(words, query, size, &region);
+        code = open_region(words, shared, "permanent=yes", size, &region);
     if (code == EXIT_DONE && (hawser_region_status(region, &status) < 0 || !status.created))
         code = fail("%s is there already; hawser region write fills it, remove removes it", words->name);
     else if (code == EXIT_DONE && words->file)
@@ -157,17 +153,25 @@ static int copy_locked(hawser_region *region, const struct bytes *to, uint64_t o
     return got;
 }
 
-/* Who may only read has no guard: a copy between two looks at the same even generation is whole. */
-static int copy_unlocked(hawser_region *region, const struct bytes *to, uint64_t offset) {
+/* Who may only read has no guard: a copy between two looks at the same even generation is whole. False: somebody wrote meanwhile. */
+static bool copy_unlocked(hawser_region *region, const struct bytes *to, uint64_t offset) {
     uint64_t before = 0, after = 0;
-    for (unsigned tries = 0; tries < 1000; tries++) {
-        hawser_region_generation(region, &before);
-        memcpy(to->data, (const char *)hawser_region_data(region) + offset, to->size);
-        hawser_region_generation(region, &after);
-        if (before == after && before % 2 == 0)
-            return 0;
+    hawser_region_generation(region, &before);
+    memcpy(to->data, (const char *)hawser_region_data(region) + offset, to->size);
+    hawser_region_generation(region, &after);
+    return before == after && before % 2 == 0;
+}
+
+/* Who dies while he writes is not seen to have died by who may only read, but that the guard's users know it. */
+static int copy_patiently(hawser_region *region, const struct bytes *to, uint64_t offset, int64_t timeout) {
+    const struct timespec nap = { .tv_nsec = NAP_NS };
+    struct hawser_region_status status = HAWSER_REGION_STATUS_INIT;
+    for (int64_t waited = 0; !copy_unlocked(region, to, offset); waited += NAP_NS) {
+        if ((hawser_region_status(region, &status) == 0 && status.torn) || (timeout != HAWSER_FOREVER && waited >= timeout))
+            return HAWSER_OWNER_DIED;
+        nanosleep(&nap, NULL);
     }
-    return HAWSER_OWNER_DIED;
+    return 0;
 }
 
 static int get(hawser_region *region, const struct region_words *words) {
@@ -180,7 +184,7 @@ static int get(hawser_region *region, const struct region_words *words) {
         return fail("no memory for a copy of the region");
     int got = copy_locked(region, &bytes, words->offset, words->timeout);
     if (got == -EACCES)
-        got = copy_unlocked(region, &bytes, words->offset);
+        got = copy_patiently(region, &bytes, words->offset, words->timeout);
     int code = got < 0 ? report_failure("region", got) : write_all(&bytes);
     if (code == EXIT_DONE && got == HAWSER_OWNER_DIED)
         code = fail("who writes it died half-way, or never stops: this may be half-written");
@@ -190,7 +194,7 @@ static int get(hawser_region *region, const struct region_words *words) {
 
 int region_read(const struct region_words *words) {
     hawser_region *region = NULL;
-    int code = open_region(words, "access=read", 0, &region);
+    int code = open_region(words, words->name, "access=read", 0, &region);
     if (code == EXIT_DONE)
         code = get(region, words);
     hawser_region_close(region);
@@ -216,9 +220,9 @@ int region_list(const struct region_words *words) {
 
 int region_remove(const struct region_words *words) {
     char address[HAWSER_ADDRESS_MAX];
-    int code = address_of(words, "", address);
-    if (code)
+    int code = arguments_address(words->verb, words->name, "region", "", address);
+    if (code != EXIT_DONE)
         return code;
     int error = hawser_region_remove(address, NULL);
-    return error < 0 ? report_failure("region", error) : EXIT_DONE;
+    return error < 0 ? report_failure(words->verb, error) : EXIT_DONE;
 }

@@ -10,7 +10,6 @@
 #include "sem.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +23,8 @@ static const char help[] =
     "\n"
     "Runs COMMAND once it holds a permit of the semaphore NAME, and gives it back when COMMAND ends: across all shells\n"
     "at most as many run at once as there are permits. The first to come makes the semaphore, the last to go removes it.\n"
-    "kill -9 of this process kills COMMAND too, and its permit comes back. NAME is a name, a path or sem://NAME.\n"
+    "kill -9 of this process kills COMMAND too (not what that has started), and its permit comes back.\n"
+    "NAME is a name, a path or sem://NAME.\n"
     "\n"
     "  --permits N    how many there are (1): who comes later must say the same\n"
     "  --take N       how many of them COMMAND needs (1)\n"
@@ -46,61 +46,25 @@ struct sem {
     const char *name;
     uint64_t permits, take;
     int64_t timeout;
-    bool list;
+    bool tries, list;
     char **command; /* NULL: none was given */
 };
 
-static const struct option long_options[] = {
-    { "permits", required_argument, NULL, 'p' }, { "take", required_argument, NULL, 'k' }, { "timeout", required_argument, NULL, 't' },
-    { "no-wait", no_argument, NULL, 'n' },       { "list", no_argument, NULL, 'l' },       { "help", no_argument, NULL, 'h' },
-    { NULL, 0, NULL, 0 },
-};
-
-static int usage_error(const char *what, const char *which) {
-    fprintf(stderr, "hawser sem: %s%s; see hawser sem --help\n", what, which);
-    return EXIT_USAGE;
-}
-
-static int read_option(struct sem *sem, int letter, const char *value) {
-    bool good = true;
-    if (letter == 'p')
-        good = arguments_count(value, HAWSER_PERMITS_MAX, &sem->permits) && sem->permits > 0;
-    else if (letter == 'k')
-        good = arguments_count(value, HAWSER_PERMITS_MAX, &sem->take) && sem->take > 0;
-    else if (letter == 't')
-        good = arguments_time(value, &sem->timeout);
-    else if (letter == 'n')
-        sem->timeout = HAWSER_NOW;
-    else
-        sem->list = true;
-    if (good)
-        return 0;
-    return letter == 't' ? usage_error("a time is a number and ns, us, ms or s, or it is forever, not ", value)
-                         : usage_error("a number of permits is 1 to 65536, not ", value);
-}
-
 /* The words before "--". 0 to go on, else the verb is over and *ret_code says how. */
 static int read_words(struct sem *sem, int argc, char **argv, int *ret_code) {
-    int letter;
-    opterr = 0;
-    optind = 1;
-    *ret_code = 0;
-    while (*ret_code == 0 && (letter = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
-        if (letter == 'h') {
-            fputs(help, stdout);
-            return 1;
-        }
-        if (letter == ':')
-            *ret_code = usage_error("a value is missing after ", argv[optind - 1]);
-        else if (letter == '?')
-            *ret_code = usage_error("unknown option ", argv[optind - 1]);
-        else
-            *ret_code = read_option(sem, letter, optarg);
-    }
-    if (*ret_code == 0 && optind < argc)
+    const struct option_word options[] = {
+        { 'p', "permits", OPTION_COUNT, &sem->permits, 1, HAWSER_PERMITS_MAX },
+        { 'k', "take", OPTION_COUNT, &sem->take, 1, HAWSER_PERMITS_MAX },
+        { 't', "timeout", OPTION_TIME, &sem->timeout, 0, 0 },
+        { 'n', "no-wait", OPTION_ON, &sem->tries, 0, 0 },
+        { 'l', "list", OPTION_ON, &sem->list, 0, 0 },
+        { 0 },
+    };
+    if (arguments_options("sem", help, options, "pktnl", argc, argv, ret_code))
+        return 1;
+    if (optind < argc)
         sem->name = argv[optind];
-    if (*ret_code == 0 && optind + 1 < argc)
-        *ret_code = usage_error("a command stands after --, unlike ", argv[optind + 1]);
+    *ret_code = optind + 1 < argc ? arguments_wrong("sem", "a command stands after --, unlike ", argv[optind + 1]) : EXIT_DONE;
     return *ret_code;
 }
 
@@ -115,20 +79,21 @@ static int read_arguments(struct sem *sem, int argc, char **argv, int *ret_code)
     if (sem->list && !sem->name && !sem->command)
         return 0;
     if (sem->list)
-        *ret_code = usage_error("--list takes no name and no command", "");
+        *ret_code = arguments_wrong("sem", "--list takes no name and no command", "");
     else if (!sem->name)
-        *ret_code = usage_error("the semaphore's name is missing", "");
+        *ret_code = arguments_wrong("sem", "the semaphore's name is missing", "");
     else if (!sem->command)
-        *ret_code = usage_error("the command is missing: hawser sem NAME -- COMMAND, or hawser sem --list", "");
+        *ret_code = arguments_wrong("sem", "the command is missing: hawser sem NAME -- COMMAND, or hawser sem --list", "");
     else if (sem->take > sem->permits)
-        *ret_code = usage_error("--take is more than --permits, which is 1 unless given", "");
+        *ret_code = arguments_wrong("sem", "--take is more than --permits, which is 1 unless given", "");
     return *ret_code;
 }
 
 static int open_named(const struct sem *sem, hawser_semaphore **ret_semaphore) {
     char address[HAWSER_ADDRESS_MAX];
-    if (!arguments_address(sem->name, "sem", address))
-        return usage_error("the name is over-long: ", sem->name);
+    int code = arguments_address("sem", sem->name, "sem", "", address);
+    if (code != EXIT_DONE)
+        return code;
     int error = hawser_semaphore_open(address, NULL, (uint32_t)sem->permits, ret_semaphore);
     return error < 0 ? report_failure("sem", error) : EXIT_DONE;
 }
@@ -202,7 +167,7 @@ int verb_sem(int argc, char **argv) {
     code = open_named(&sem, &semaphore);
     if (code != EXIT_DONE)
         return code;
-    int error = hawser_semaphore_acquire(semaphore, (uint32_t)sem.take, sem.timeout);
+    int error = hawser_semaphore_acquire(semaphore, (uint32_t)sem.take, sem.tries ? HAWSER_NOW : sem.timeout);
     code = error < 0 ? not_acquired(&sem, error) : run(sem.command);
     hawser_semaphore_close(semaphore);
     return code;

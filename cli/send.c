@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define SIZE_DEFAULT (64 << 10)
+
 static const struct usage usage = {
     .options = "slrt",
     .has_file = true,
@@ -54,12 +56,13 @@ static const char *name_of(const struct arguments *arguments) {
 
 /* Each block is read straight into the memory it is sent from. */
 static int send_blocks(const struct arguments *arguments, hawser_channel *channel, int fd) {
+    size_t size = arguments->size ? (size_t)arguments->size : SIZE_DEFAULT;
     for (;;) {
         void *block;
-        int error = hawser_loan(channel, arguments->size, HAWSER_FOREVER, &block);
+        int error = hawser_loan(channel, size, HAWSER_FOREVER, &block);
         if (error < 0)
             return report(arguments, error);
-        ssize_t n = read_block(fd, block, arguments->size);
+        ssize_t n = read_block(fd, block, size);
         if (n <= 0) {
             int code = n < 0 ? report_errno(arguments, name_of(arguments)) : EXIT_DONE;
             hawser_discard(channel, block);

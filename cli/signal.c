@@ -26,9 +26,9 @@ static int send_signal(const struct doorbell *doorbell) {
     uint64_t pid;
     int signal;
     if (doorbell->n_words != 2)
-        return doorbell_wrong(doorbell, "expected PID and SIGNAL", "");
+        return arguments_wrong(doorbell->verb, "expected PID and SIGNAL", "");
     if (!arguments_count(doorbell->words[0], INT32_MAX, &pid) || pid == 0)
-        return doorbell_wrong(doorbell, doorbell->words[0], ": a process is its pid, a number over 0");
+        return arguments_wrong(doorbell->verb, doorbell->words[0], ": a process is its pid, a number over 0");
     int error = hawser_signal_number(doorbell->words[1], &signal);
     return error < 0 ? report_failure(doorbell->verb, error) : send_to(doorbell, (pid_t)pid, signal);
 }
@@ -58,7 +58,7 @@ static int wait_signal(const struct doorbell *doorbell) {
     hawser_signal_receiver *receiver;
     int signals[DOORBELL_WORDS];
     if (doorbell->n_words == 0)
-        return doorbell_wrong(doorbell, "expected one SIGNAL or more", "");
+        return arguments_wrong(doorbell->verb, "expected one SIGNAL or more", "");
     for (size_t i = 0; i < doorbell->n_words; i++) {
         int error = hawser_signal_number(doorbell->words[i], &signals[i]);
         if (error < 0)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from cases import Scratch, finish, main, run, same, start
+from cases import Scratch, finish, main, run, same, start, until
 
 hawser = sys.argv[1]
 scratch = Scratch()
@@ -98,6 +98,24 @@ def ended_by_signals():
         same(scratch.left(), [], "names")
 
 
+def ended_before_there_is_one():
+    """Waiting for the cell itself ends by a signal, too; who gets a value that never came has none to tell of."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        watcher = start(scratch, hawser, "cell", "watch", "--timeout", "forever", "a")
+        until(lambda: caught(watcher.pid) & 1 << number - 1, "a handler of the signal")
+        watcher.send_signal(number)
+        same(finish(watcher), (0, b"", ""), "watcher")
+        getter = start(scratch, hawser, "cell", "get", "--timeout", "forever", "a")
+        getter.send_signal(number)
+        same(finish(getter)[0], -number, "getter")
+
+
+def caught(pid):
+    """The mask of the signals that a process has handlers for."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return int(next(line for line in status if line.startswith("SigCgt")).split()[1], 16)
+
+
 def killed_writer():
     """The value stays, and the next writer goes on."""
     writer = start(scratch, hawser, "cell", "set", "--lines", "a", stdin=subprocess.PIPE)
@@ -126,4 +144,4 @@ def wrong_usage():
 
 
 main([(case.__name__.replace("_", " "), case)
-      for case in (values, sizes, nothing_there, stream, ended_by_signals, killed_writer, wrong_usage)])
+      for case in (values, sizes, nothing_there, stream, ended_by_signals, ended_before_there_is_one, killed_writer, wrong_usage)])

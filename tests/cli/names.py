@@ -4,7 +4,7 @@
 import os
 import sys
 
-from cases import Scratch, main, run, same, start, until
+from cases import Scratch, finish, main, run, same, start, until
 
 hawser = sys.argv[1]
 scratch = Scratch()
@@ -79,8 +79,41 @@ def regions_of_files():
     same(region("read", "copy"), bytes(range(256)) * 100, "the copy of a file")
     region("remove", "copy")
     assert "--size" in region("create", "copy", "--size", "5", path, code=1)
-    assert "cannot read /no/file: No such file" in region("create", "copy", "/no/file", code=1)
+    same(region("create", "copy", "/nonexistent", code=1), "hawser region: cannot read /nonexistent: No such file or directory\n", "a sentence")
+    same(region("create", "copy", scratch.path, code=1), f"hawser region: cannot read {scratch.path}: Is a directory\n", "a sentence")
     same(scratch.left(), [], "what is left")
+
+
+def generation(path, value):
+    """As if somebody began to write, or ended."""
+    with open(path, "r+b") as file:
+        file.seek(4096)
+        file.write(value.to_bytes(8, sys.byteorder))
+
+
+def naps(pid):
+    """How often a process gave up its CPU by itself."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return int(next(line for line in status if line.startswith("voluntary")).split()[1])
+
+
+def regions_of_others():
+    """Who may only read has no guard, and waits for who writes as long as it was told to."""
+    if os.geteuid() != 0:
+        return
+    os.chmod(scratch.path, 0o755)
+    path = f"{scratch.path}/shared"
+    region("create", "--size", "4", "--share", "read", "--users", "65533", path)
+    region("write", path, given=b"blue")
+    generation(path, 3)
+    reader = start(scratch, hawser, "region", "read", "--timeout", "forever", path, user=65533, group=65533, extra_groups=[])
+    until(lambda: naps(reader.pid) > 3, "the reader never waited")
+    generation(path, 4)
+    same(finish(reader), (0, b"blue", ""), "read after it was written")
+    generation(path, 5)
+    code, output, errors = run(scratch, hawser, "region", "read", "--timeout", "5ms", path, user=65533, group=65533, extra_groups=[])
+    same((code, output, "half-written" in errors), (1, b"blue", True), errors)
+    region("remove", path)
 
 
 WRONG = [(), ("nosuch",), ("create",), ("create", "a"), ("create", "--size", "0", "a"), ("create", "--size", "x", "a"), ("list", "a"), ("read",),
@@ -96,4 +129,5 @@ def region_usage():
 
 
 main([("regions are made, filled, read and removed", regions), ("regions are made of files", regions_of_files),
+      ("regions of others are read when they are whole", regions_of_others),
       ("region refuses wrong words", region_usage), ("gc sweeps what is dead", sweeps), ("gc refuses wrong words", wrong_usage)])
