@@ -20,7 +20,7 @@
 
 struct hawser_region {
     struct object *object;
-    uint32_t process; /* whose view of the guard this is; after fork it is made anew */
+    uint32_t process; /* whose view of the guard this is */
     uint32_t mode;    /* enum hawser_wait */
     struct permits permits;
     bool guarded; /* permits are there */
@@ -278,17 +278,17 @@ static bool entered(const hawser_region *region) {
     return process_is(load_acquire(&region->process)); /* pairs with enter */
 }
 
-/* In a forked child the first call joins; threads that do so at once write the same. */
+/* In a forked child the first call joins; threads that do so at once store the same, and nothing else of the view changes under another
+ * that waits with it already: the guard lies where it lay. */
 static int enter(hawser_region *region) {
     if (!region)
         return error_note(-EINVAL, "the region is NULL");
     if (entered(region))
         return has_guard(region);
     int error = object_enter(region->object);
-    if (!error && region->object->access != OBJECT_READ)
-        error = view_guard(region);
     if (error)
         return error;
+    store_relaxed(&region->permits.slot, region->object->slot);
     store_release(&region->process, process_self()); /* pairs with entered */
     return has_guard(region);
 }
