@@ -264,6 +264,26 @@ static void file_systems_without_unnamed_files(void **state) {
     object_close(again); /* and no other name stays: the directory can be removed */
 }
 
+static unsigned steps;
+
+/* A timer's signal every few milliseconds, which is more than a large file takes. */
+static int hasty_fallocate(int fd, int mode, off_t at, off_t size) {
+    if (size <= 1 << 20)
+        return sys_table_real.fallocate(fd, mode, at, size);
+    return steps++ < 100 ? -EINTR : -ENOSPC;
+}
+
+static void large_ones_are_made_amid_signals(void **state) {
+    (void)state;
+    struct object *object = NULL;
+    sys_table.fallocate = hasty_fallocate;
+    int error = open_with("sem://", false, OBJECT_WRITE, 8 << 20, &object);
+    sys_table = sys_table_real;
+    assert_int_equal(error, 0);
+    assert_int_equal(steps, 0);
+    object_close(object);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(others_are_kept_out, set_up_place, tear_down_place),
@@ -275,6 +295,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_orphan_that_cannot_be_removed, set_up_place, tear_down_place),
         cmocka_unit_test_setup_teardown(file_systems_without_lists, set_up_place, tear_down_place),
         cmocka_unit_test_setup_teardown(file_systems_without_unnamed_files, set_up_place, tear_down_place),
+        cmocka_unit_test_setup_teardown(large_ones_are_made_amid_signals, set_up_place, tear_down_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -145,6 +145,20 @@ static int check_size(uint64_t bytes) {
     return 0;
 }
 
+#define RESERVE_STEP (UINT64_C(1) << 20)
+
+/* In steps: before Linux 6.10 a signal undoes all that a call had done, and one every 10 ms left a large file undone for good. */
+static int reserve(int fd, uint64_t bytes) {
+    for (uint64_t at = 0; at < bytes;) {
+        uint64_t step = bytes - at < RESERVE_STEP ? bytes - at : RESERVE_STEP;
+        int error = sys_fallocate(fd, 0, (off_t)at, (off_t)step);
+        if (error < 0 && error != -EINTR)
+            return error == -EOPNOTSUPP ? 0 : error; /* some file systems cannot */
+        at += error < 0 ? 0 : step;
+    }
+    return 0;
+}
+
 /* All of it is there before it is mapped: a full file system shows here, not as SIGBUS at the first touch. */
 static int grow(int fd, uint64_t bytes) {
     int error = check_size(bytes);
@@ -153,13 +167,9 @@ static int grow(int fd, uint64_t bytes) {
     do
         error = sys_ftruncate(fd, (off_t)bytes);
     while (error == -EINTR);
-    while (error >= 0) {
-        error = sys_fallocate(fd, 0, 0, (off_t)bytes);
-        if (error >= 0 || error == -EOPNOTSUPP) /* some file systems cannot */
-            return 0;
-        error = error == -EINTR ? 0 : error;
-    }
-    return error_set(error, "make %llu bytes of shared memory: %s", (unsigned long long)bytes, error_text(error));
+    if (error >= 0)
+        error = reserve(fd, bytes);
+    return error < 0 ? error_set(error, "make %llu bytes of shared memory: %s", (unsigned long long)bytes, error_text(error)) : 0;
 }
 
 /* Who may: linux/posix_acl_xattr.h and linux/posix_acl.h, little-endian. */
