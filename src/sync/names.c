@@ -118,10 +118,18 @@ static int sweep(struct walk *walk, const struct hawser_name *name, const char *
     return 0;
 }
 
+/* No address can name a file with a control character, and no terminal should be shown one that somebody else chose. */
+static bool has_control(const char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return true;
+    return false;
+}
+
 static int visit(struct walk *walk, const char *base) {
     char path[sizeof walk->directory + 256 + 1], address[sizeof path + 16] = "";
     struct hawser_name name = { .struct_size = sizeof name, .path = path, .address = address };
-    if (strcmp(base, ".") == 0 || strcmp(base, "..") == 0 || strcmp(base, NAME_LOCK) == 0)
+    if (strcmp(base, ".") == 0 || strcmp(base, "..") == 0 || strcmp(base, NAME_LOCK) == 0 || has_control(base))
         return 0;
     int n = snprintf(path, sizeof path, "%s/%s", walk->directory, base);
     if (n < 0 || (size_t)n >= sizeof path)

@@ -79,6 +79,20 @@ static void the_living_are_told(void **state) {
     object_close(object);
 }
 
+/* A name that no address can hold is none, and would do to a terminal what it likes. */
+static void control_characters_are_not_told(void **state) {
+    (void)state;
+    char path[160], trap[160];
+    struct object *object = open_new(NAME);
+    snprintf(path, sizeof path, "%s/thing", runtime);
+    snprintf(trap, sizeof trap, "%s/\033[2J", runtime);
+    assert_int_equal(link(path, trap), 0);
+    struct told told = list(NULL);
+    expect(&told, 1, "sem://thing\n");
+    assert_int_equal(unlink(trap), 0);
+    object_close(object);
+}
+
 static void the_dead_are_swept(void **state) {
     (void)state;
     struct actor other = act(NULL, -1);
@@ -203,6 +217,7 @@ static void a_walk_can_be_ended(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_living_are_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(control_characters_are_not_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_dead_are_swept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dead_listeners_are_swept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(system_v_queues_are_swept, set_up, tear_down),
