@@ -125,9 +125,9 @@ int event_waiter_gone_error(void); /* -EPIPE with its sentence */
 
 void crowd_init(struct crowd *crowd);
 
-/* Makes the epoll and watches own (a descriptor the event reads by itself; -1: none) and the listener, if there is one. */
+/* Makes the epoll and watches own (a descriptor the event reads by itself) and the listener, if there is one. */
 int crowd_open(struct crowd *crowd, int own);
-int crowd_own(struct crowd *crowd, int own, bool watched); /* the same later, if there is an epoll; or no longer */
+void crowd_own(struct crowd *crowd, int own, bool watched); /* if there is an epoll: from now on, or not for now; cannot fail */
 
 /* A raiser joins: both descriptors are the crowd's from now on, unless it is forgotten. */
 int crowd_join(struct crowd *crowd, int socket, int bell, uid_t uid, uint32_t *ret_place);

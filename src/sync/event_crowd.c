@@ -41,13 +41,11 @@ static void unwatch(struct crowd *crowd, int fd) {
 
 void crowd_init(struct crowd *crowd) { *crowd = (struct crowd){ .epoll = -1 }; }
 
-int crowd_own(struct crowd *crowd, int own, bool watched) {
-    if (crowd->epoll < 0 || own < 0)
-        return 0;
-    if (watched)
-        return watch(crowd, own, tag(WATCHED_OWN, 0, 0));
-    unwatch(crowd, own);
-    return 0;
+/* It stays in the epoll, so that no memory is needed to heed it again. */
+void crowd_own(struct crowd *crowd, int own, bool watched) {
+    struct epoll_event event = { .events = watched ? EPOLLIN : 0, .data.u64 = tag(WATCHED_OWN, 0, 0) };
+    if (crowd->epoll >= 0)
+        sys_epoll_ctl(crowd->epoll, EPOLL_CTL_MOD, own, &event);
 }
 
 int crowd_open(struct crowd *crowd, int own) {
@@ -62,8 +60,8 @@ int crowd_open(struct crowd *crowd, int own) {
         error = hawser_listener_fd(crowd->listener, &fd);
     if (!error && fd >= 0)
         error = watch(crowd, fd, tag(WATCHED_LISTENER, 0, 0));
-    if (!error && own >= 0)
-        error = crowd_own(crowd, own, true);
+    if (!error)
+        error = watch(crowd, own, tag(WATCHED_OWN, 0, 0));
     if (error)
         sys_close(steal_fd(&crowd->epoll));
     return error;

@@ -74,7 +74,7 @@ void event_handler_end(struct hawser_event *event) {
     event->function = NULL;
     event->handler_thread = NULL;
     event->masks = 0;
-    crowd_own(&event->crowd, event->signalfd, true); /* waiting sees them again; failing, only poll does not */
+    crowd_own(&event->crowd, event->signalfd, true); /* waiting sees them again */
 }
 
 /* ---- Public ---- */

@@ -269,6 +269,28 @@ static void the_disposition_comes_back(void **state) {
     sigaction(SIGRTMIN + 3, &before, NULL);
 }
 
+static int no_more_watches(int epoll, int operation, int fd, struct epoll_event *event) {
+    return operation == EPOLL_CTL_ADD ? -ENOSPC : sys_table_real.epoll_ctl(epoll, operation, fd, event);
+}
+
+/* Without its handler an event with a descriptor is waited for as before, however short of memory the kernel is. */
+static void it_is_waited_for_again(void **state) {
+    (void)state;
+    uint64_t value;
+    int fd;
+    hawser_event *event = event_at(FIRST);
+    reset();
+    assert_int_equal(hawser_event_fd(event, &fd), 0);
+    assert_int_equal(hawser_event_handler(event, count, NULL), 0);
+    sys_table.epoll_ctl = no_more_watches;
+    assert_int_equal(hawser_event_handler(event, NULL, NULL), 0);
+    sys_table = sys_table_real;
+    assert_int_equal(hawser_event_raise(event, 3), 0);
+    assert_int_equal(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0), 1);
+    assert_int_equal(hawser_event_wait(event, SECOND, &value), 0);
+    hawser_event_close(event);
+}
+
 static void what_waits_does_not_kill_at_close(void **state) {
     (void)state;
     hawser_event *event = handled_event();
@@ -365,6 +387,7 @@ int main(void) {
         cmocka_unit_test(it_interrupts_the_thread_that_asked),
         cmocka_unit_test(other_threads_are_refused),
         cmocka_unit_test(the_disposition_comes_back),
+        cmocka_unit_test(it_is_waited_for_again),
         cmocka_unit_test(what_waits_does_not_kill_at_close),
         cmocka_unit_test(the_wrong_is_refused),
         cmocka_unit_test(raisers_are_welcomed_meanwhile),

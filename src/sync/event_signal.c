@@ -33,7 +33,10 @@ static int make_crowd(struct hawser_event *event) {
             return error_set(fd, "cannot make a signalfd: %s", error_text(fd));
         event->signalfd = fd;
     }
-    return crowd_open(&event->crowd, event->function ? -1 : event->signalfd);
+    int error = crowd_open(&event->crowd, event->signalfd);
+    if (!error)
+        crowd_own(&event->crowd, event->signalfd, !event->function);
+    return error;
 }
 
 /* The process's claim in what it raises. */
