@@ -94,13 +94,15 @@ typedef void hawser_event_function(void *context, uint64_t value);
 /* From now on each raise interrupts the calling thread and runs function in it, instead of waiting for a hawser_event_wait().
  * NULL: no longer. Handlers of hawser's events do not nest: one that comes while another runs waits for its end. Its system calls that
  * can are restarted (SA_RESTART). For this the disposition of the event's signal is changed, the only one hawser ever changes; what it
- * was comes back with NULL or hawser_event_close(). The thread must live until then, and is the one that may take the handler away.
+ * was comes back with NULL or hawser_event_close(). The thread must live until then, and is the one that may take the handler away, or close
+ * the event. A thread that does not block the signal and is hit in its stead passes the raise on.
  * Errors: -EOPNOTSUPP (not over signal), -EPERM (not the waiter, or another thread's handler), -EBUSY (another event has a handler for
- * the same signal), -EINVAL (also: called in the handler). */
+ * the same signal), -EINVAL (also: called in a handler). */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_event_handler(hawser_event *event, hawser_event_function *function, void *context);
 
 /* Holds the handler back; what is raised meanwhile queues. Counted: as many hawser_event_unmask() let it run again. By the
- * handler's thread; async-signal-safe, also in a handler.
+ * handler's thread; also in a handler of this event or another, where it counts from its end on, but not in one of a signal that
+ * hawser does not handle: the kernel undoes it there.
  * Errors: -EPERM (another thread's handler), -EINVAL (no handler, or, unmask, not masked). */
 HAWSER_PUBLIC int hawser_event_mask(hawser_event *event);
 HAWSER_PUBLIC int hawser_event_unmask(hawser_event *event);

@@ -90,11 +90,8 @@ struct hawser_event {
     hawser_event_function *function; /* the handler; see event_handler.c */
     void *context;
     const void *handler_thread;
-    pid_t handler_tid;
-    uint32_t masks;
-    bool handling;      /* in the handler */
+    int masks;
     struct sigaction disposition; /* before the handler */
-    struct hawser_event *next;    /* with a handler */
 
     struct object *object; /* over futex */
 };

@@ -26,7 +26,7 @@ static volatile uint64_t last, sum;
 static const void *owner;
 static hawser_event *to_raise; /* by a handler, once */
 
-static hawser_event_function count, mask_itself;
+static hawser_event_function count, mask_itself, unmask_another;
 
 static void count(void *context, uint64_t value) {
     depth++;
@@ -159,6 +159,14 @@ static void mask_itself(void *context, uint64_t value) {
     }
 }
 
+static void unmask_another(void *context, uint64_t value) {
+    count(context, value);
+    int before = runs;
+    failures += hawser_event_unmask(to_mask) < 0;
+    failures += hawser_event_handler(to_mask, NULL, NULL) != -EINVAL;
+    failures += runs != before; /* not inside of us */
+}
+
 static void a_handler_masks_itself(void **state) {
     (void)state;
     hawser_event *event = event_at(FIRST);
@@ -179,6 +187,63 @@ static void a_handler_masks_itself(void **state) {
     assert_int_equal(failures, 0);
     assert_int_equal(hawser_event_unmask(event), 0); /* of the fourth */
     hawser_event_close(event);
+}
+
+/* One event's handler holds back another's, or lets it go: from its own end on, and not inside of it. */
+static void a_handler_masks_another(void **state) {
+    (void)state;
+    hawser_event *event = event_at(FIRST), *other = event_at(SECOND_EVENT);
+    reset();
+    to_mask = other;
+    assert_int_equal(hawser_event_handler(event, mask_itself, NULL), 0);
+    assert_int_equal(hawser_event_handler(other, count, NULL), 0);
+    assert_int_equal(hawser_event_raise(event, 1), 0);
+    until_runs(1);
+    assert_int_equal(hawser_event_raise(other, 1), 0);
+    assert_int_equal(runs, 1); /* masked since */
+    assert_int_equal(hawser_event_unmask(other), 0);
+    assert_int_equal(runs, 2);
+    assert_int_equal(hawser_event_mask(other), 0);
+    assert_int_equal(hawser_event_handler(event, unmask_another, NULL), 0);
+    assert_int_equal(hawser_event_raise(other, 1), 0);
+    assert_int_equal(hawser_event_raise(event, 1), 0);
+    until_runs(4);
+    assert_int_equal(failures, 0);
+    assert_int_equal(deepest, 1);
+    assert_int_equal(hawser_event_raise(other, 1), 0); /* and it stays let go */
+    until_runs(5);
+    hawser_event_close(event);
+    hawser_event_close(other);
+}
+
+static hawser_event *in_between;
+
+static int raise_in_between(int how, const sigset_t *set, sigset_t *old) {
+    sys_table = sys_table_real;
+    failures += hawser_event_raise(in_between, 1) < 0;
+    return sys_table.pthread_sigmask(how, set, old);
+}
+
+/* What a handler masks while its thread unmasks the same stays masked. */
+static void masks_of_both_count(void **state) {
+    (void)state;
+    hawser_event *event = event_at(FIRST), *other = event_at(SECOND_EVENT);
+    reset();
+    to_mask = other;
+    in_between = event;
+    assert_int_equal(hawser_event_handler(event, mask_itself, NULL), 0);
+    assert_int_equal(hawser_event_handler(other, count, NULL), 0);
+    assert_int_equal(hawser_event_mask(other), 0);
+    sys_table.pthread_sigmask = raise_in_between;
+    assert_int_equal(hawser_event_unmask(other), 0);
+    assert_int_equal(runs, 1);
+    assert_int_equal(hawser_event_raise(other, 1), 0);
+    assert_int_equal(runs, 1);
+    assert_int_equal(hawser_event_unmask(other), 0);
+    assert_int_equal(runs, 2);
+    assert_int_equal(failures, 0);
+    hawser_event_close(event);
+    hawser_event_close(other);
 }
 
 /* ---- Threads ---- */
@@ -208,6 +273,37 @@ static void it_interrupts_the_thread_that_asked(void **state) {
     until_runs(10);
     assert_int_equal(elsewhere, 0);
     assert_true(sum == 55);
+    stop = 1;
+    pthread_join(thread, NULL);
+    hawser_event_close(event);
+}
+
+static uint32_t full; /* how often the queue was found so */
+
+static int full_queue(pid_t process, pid_t thread, int signal, siginfo_t *information) {
+    return add_relaxed(&full, 1) < 3 ? -EAGAIN : sys_table_real.rt_tgsigqueueinfo(process, thread, signal, information);
+}
+
+/* Who is hit in its stead passes it on when it can, and does not run it. */
+static void a_full_queue_does_not_change_the_thread(void **state) {
+    (void)state;
+    pthread_t thread;
+    stop = spinning = 0;
+    hawser_event *event = handled_event();
+    assert_int_equal(pthread_create(&thread, NULL, spin, NULL), 0);
+    while (!spinning)
+        cpu_pause();
+    full = 0;
+    sys_table.rt_tgsigqueueinfo = full_queue;
+    sys_pthread_sigmask(SIG_BLOCK, &event->set, NULL);
+    assert_int_equal(hawser_event_raise(event, 5), 0);
+    while (load_relaxed(&full) == 0) /* the other has it */
+        cpu_pause();
+    sys_pthread_sigmask(SIG_UNBLOCK, &event->set, NULL);
+    until_runs(1);
+    sys_table = sys_table_real;
+    assert_int_equal(elsewhere, 0);
+    assert_true(last == 5 && full > 3);
     stop = 1;
     pthread_join(thread, NULL);
     hawser_event_close(event);
@@ -374,6 +470,32 @@ static void a_fork_is_not_interrupted(void **state) {
     hawser_event_close(event);
 }
 
+/* What its parent handles is nothing to it: neither after it has closed its copy, nor when it handles the same signal. */
+static void a_fork_handles_its_own(void **state) {
+    (void)state;
+    int status;
+    hawser_event *event = handled_event();
+    pid_t child = fork_child();
+    if (child == 0) {
+        hawser_event *own;
+        hawser_event_close(event);
+        kill(getpid(), SIGRTMIN + 3);
+        if (runs != 0 || hawser_event_create(FIRST, NULL, &own) != 0)
+            _exit(1);
+        if (hawser_event_handler(own, count, NULL) != 0 || hawser_event_raise(own, 7) != 0)
+            _exit(2);
+        if (runs != 1 || last != 7)
+            _exit(3);
+        hawser_event_close(own);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(hawser_event_raise(event, 1), 0);
+    until_runs(1);
+    hawser_event_close(event);
+}
+
 int main(void) {
 #ifdef __SANITIZE_THREAD__
     return 77; /* the sanitizer runs handlers later, and keeps one pending signal of each number: the kernel's queue is lost */
@@ -384,7 +506,10 @@ int main(void) {
         cmocka_unit_test(they_do_not_nest),
         cmocka_unit_test(masks_hold_it_back),
         cmocka_unit_test(a_handler_masks_itself),
+        cmocka_unit_test(a_handler_masks_another),
+        cmocka_unit_test(masks_of_both_count),
         cmocka_unit_test(it_interrupts_the_thread_that_asked),
+        cmocka_unit_test(a_full_queue_does_not_change_the_thread),
         cmocka_unit_test(other_threads_are_refused),
         cmocka_unit_test(the_disposition_comes_back),
         cmocka_unit_test(it_is_waited_for_again),
@@ -392,6 +517,7 @@ int main(void) {
         cmocka_unit_test(the_wrong_is_refused),
         cmocka_unit_test(raisers_are_welcomed_meanwhile),
         cmocka_unit_test(a_fork_is_not_interrupted),
+        cmocka_unit_test(a_fork_handles_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
