@@ -32,6 +32,17 @@ static int raw_rt_tgsigqueueinfo(pid_t process, pid_t thread, int signal, siginf
     return (int)syscall(SYS_rt_tgsigqueueinfo, process, thread, signal, information);
 }
 
+/* musl's begins anew, with the whole timeout, whenever a handler has run. The kernel wants 64-bit times where libc has them. */
+static int raw_sigtimedwait(const sigset_t *set, siginfo_t *information, const struct timespec *timeout) {
+#ifdef SYS_rt_sigtimedwait_time64
+    if (sizeof timeout->tv_sec > sizeof(long)) {
+        int64_t both[2] = { timeout ? timeout->tv_sec : 0, timeout ? timeout->tv_nsec : 0 };
+        return (int)syscall(SYS_rt_sigtimedwait_time64, set, information, timeout ? both : NULL, _NSIG / 8);
+    }
+#endif
+    return (int)syscall(SYS_rt_sigtimedwait, set, information, timeout, _NSIG / 8);
+}
+
 static pid_t raw_gettid(void) { return (pid_t)syscall(SYS_gettid); }
 
 #ifndef SYS_epoll_pwait2

@@ -116,7 +116,7 @@
     X(int, sigaction, (int signal, const struct sigaction *action, struct sigaction *old), (signal, action, old), sigaction) \
     X(int, signalfd, (int fd, const sigset_t *set, int flags), (fd, set, flags), signalfd) \
     X(int, sigpending, (sigset_t *set), (set), sigpending) \
-    X(int, sigtimedwait, (const sigset_t *set, siginfo_t *information, const struct timespec *timeout), (set, information, timeout), sigtimedwait) \
+    X(int, sigtimedwait, (const sigset_t *set, siginfo_t *information, const struct timespec *timeout), (set, information, timeout), raw_sigtimedwait) \
     X(int, socket, (int family, int type, int protocol), (family, type, protocol), socket) \
     X(int, socketpair, (int family, int type, int protocol, int *fds), (family, type, protocol, fds), socketpair) \
     X(int, timerfd_create, (int clock, int flags), (clock, flags), timerfd_create) \

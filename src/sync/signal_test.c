@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -83,6 +84,30 @@ static void waits_no_longer_than_told(void **state) {
         assert_true(clock_now() - began < SECOND);
         hawser_signal_close(receiver);
     }
+}
+
+static volatile sig_atomic_t alarms;
+
+static void alarmed(int number) {
+    (void)number;
+    if (++alarms == 1000) /* 1 s */
+        abort();
+}
+
+/* Nor when handlers of other signals run all the time. */
+static void interruptions_do_not_prolong_it(void **state) {
+    (void)state;
+    struct hawser_signal_info info = HAWSER_SIGNAL_INFO_INIT;
+    struct sigaction action = { .sa_handler = alarmed }, before;
+    struct itimerval timer = { { 0, 1000 }, { 0, 1000 } }, none = { 0 };
+    hawser_signal_receiver *receiver = receiver_of(SIGUSR1, 0);
+    sigaction(SIGALRM, &action, &before);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    assert_int_equal(hawser_signal_wait(receiver, 50000000, &info), -ETIMEDOUT);
+    setitimer(ITIMER_REAL, &none, NULL);
+    sigaction(SIGALRM, &before, NULL);
+    assert_true(alarms > 0);
+    hawser_signal_close(receiver);
 }
 
 static void ordinary_signals_too(void **state) {
@@ -415,12 +440,19 @@ static void names_and_numbers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_arrive_in_order),    cmocka_unit_test(waits_no_longer_than_told),
-        cmocka_unit_test(ordinary_signals_too),      cmocka_unit_test(the_descriptor_polls),
-        cmocka_unit_test(the_mask_comes_back),       cmocka_unit_test(a_full_queue_is_told),
-        cmocka_unit_test(none_is_lost_under_a_flood), cmocka_unit_test(the_claim_can_lie),
-        cmocka_unit_test(the_gone_are_gone),         cmocka_unit_test(a_recycled_pid_is_not_hit),
-        cmocka_unit_test(a_fork_receives_its_own),   cmocka_unit_test(wrong_arguments_are_told),
+        cmocka_unit_test(values_arrive_in_order),
+        cmocka_unit_test(waits_no_longer_than_told),
+        cmocka_unit_test(interruptions_do_not_prolong_it),
+        cmocka_unit_test(ordinary_signals_too),
+        cmocka_unit_test(the_descriptor_polls),
+        cmocka_unit_test(the_mask_comes_back),
+        cmocka_unit_test(a_full_queue_is_told),
+        cmocka_unit_test(none_is_lost_under_a_flood),
+        cmocka_unit_test(the_claim_can_lie),
+        cmocka_unit_test(the_gone_are_gone),
+        cmocka_unit_test(a_recycled_pid_is_not_hit),
+        cmocka_unit_test(a_fork_receives_its_own),
+        cmocka_unit_test(wrong_arguments_are_told),
         cmocka_unit_test(names_and_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
