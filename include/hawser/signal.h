@@ -65,7 +65,7 @@ HAWSER_PUBLIC hawser_signal_receiver *hawser_signal_close(hawser_signal_receiver
 
 /* Takes hold of a process, so that what is sent can never hit another that got its pid later (a pidfd). That pid is the right one
  * NOW is for the caller to know: his own child that he has not waited for, hawser_peer().pid, or better hawser_peer().pidfd below.
- * Errors: -EINVAL, -ESRCH (no such process), -EMFILE, -ENFILE, -ENOMEM. Any thread. */
+ * Errors: -EINVAL (also: of a thread that is not a process's first), -ESRCH (no such process), -EMFILE, -ENFILE, -ENOMEM. Any thread. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_signal_target_pid(pid_t pid, hawser_signal_target **ret_target);
 
 /* The same of a pidfd, which is duplicated and stays the caller's. Errors: -EBADF (no descriptor), -EINVAL (no pidfd), -EMFILE. */

@@ -167,6 +167,8 @@ HAWSER_PUBLIC int hawser_signal_target_pid(pid_t pid, hawser_signal_target **ret
     cleanup_fd pidfd = sys_pidfd_open(pid, 0);
     if (pidfd == -ESRCH)
         return error_set(-ESRCH, "there is no process %d", pid);
+    if (pidfd == -EINVAL || pidfd == -ENOENT) /* the latter from Linux 6.15 or so on */
+        return error_set(-EINVAL, "%d is a thread, not a process", pid);
     if (pidfd < 0)
         return error_set(pidfd, "cannot take hold of process %d: %s", pid, error_text(pidfd));
     return target_new(&pidfd, ret_target);

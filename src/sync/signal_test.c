@@ -278,6 +278,25 @@ static void the_claim_can_lie(void **state) {
 
 /* ---- The right process ---- */
 
+static void *tell_tid(void *ret_tid) {
+    __atomic_store_n((pid_t *)ret_tid, sys_gettid(), __ATOMIC_RELEASE);
+    pause();
+    return NULL;
+}
+
+static void a_thread_is_no_process(void **state) {
+    (void)state;
+    hawser_signal_target *target;
+    pthread_t thread;
+    pid_t tid = 0;
+    assert_int_equal(pthread_create(&thread, NULL, tell_tid, &tid), 0);
+    while (__atomic_load_n(&tid, __ATOMIC_ACQUIRE) == 0)
+        sched_yield();
+    assert_int_equal(hawser_signal_target_pid(tid, &target), -EINVAL);
+    pthread_cancel(thread);
+    pthread_join(thread, NULL);
+}
+
 static void the_gone_are_gone(void **state) {
     (void)state;
     hawser_signal_target *target, *same;
@@ -449,6 +468,7 @@ int main(void) {
         cmocka_unit_test(a_full_queue_is_told),
         cmocka_unit_test(none_is_lost_under_a_flood),
         cmocka_unit_test(the_claim_can_lie),
+        cmocka_unit_test(a_thread_is_no_process),
         cmocka_unit_test(the_gone_are_gone),
         cmocka_unit_test(a_recycled_pid_is_not_hit),
         cmocka_unit_test(a_fork_receives_its_own),
