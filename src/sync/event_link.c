@@ -339,8 +339,6 @@ int event_waiter_gone_error(void) { return error_note(-EPIPE, "the waiter is gon
 bool event_waiter_gone(struct hawser_event *event) {
     if (load_relaxed(&event->gone))
         return true;
-    if (event->socket < 0)
-        return false;
     int64_t now_ns = clock_coarse(); /* a tick is a few ms, its reading a quarter of clock_now's */
     if (now_ns - load_relaxed(&event->looked_ns) < GLANCE_NS)
         return false;

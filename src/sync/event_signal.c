@@ -70,7 +70,8 @@ static int signal_open(struct hawser_event *event, int64_t deadline) {
 static int signal_raise(struct hawser_event *event, uint64_t value) {
     if (value > UINTPTR_MAX)
         return error_note(-EINVAL, "over signal, values of a 32-bit process have 32 bits");
-    if (event->socket >= 0 && event_waiter_gone(event))
+    bool own = event->waiter && event->self == process_self();
+    if (!own && event_waiter_gone(event))
         return event_waiter_gone_error(); /* it may be a zombie still, which signals reach */
     int error = signal_queue(event->bell, event->signal, value, event->pid_self == process_self() ? event->pid : getpid());
     if (error >= 0)

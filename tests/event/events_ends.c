@@ -149,6 +149,33 @@ static void forks_of_the_waiter(void) {
     hawser_event_close(event);
 }
 
+static void raise_until_told(hawser_event *event, pid_t waiter) {
+    int64_t began = now_ns();
+    int error = 0;
+    while (getppid() == waiter)
+        sched_yield();
+    while (error == 0 && now_ns() - began < SECOND)
+        error = hawser_event_raise(event, 1);
+    __atomic_store_n(&shared[0], error == -EPIPE ? 1 : 2, __ATOMIC_RELEASE);
+    _exit(0);
+}
+
+/* Nobody has waited for the waiter's end, so that signals still reach what is left of it. */
+static void forks_of_a_dead_waiter_are_told(void) {
+    pid_t waiter = fork_child();
+    if (waiter == 0) {
+        hawser_event *event = create();
+        pid_t self = getpid();
+        if (fork() == 0)
+            raise_until_told(event, self);
+        raise(SIGKILL);
+    }
+    CHECK(waitid(P_PID, (id_t)waiter, &(siginfo_t){ 0 }, WEXITED | WNOWAIT) == 0);
+    await(0, 1);
+    CHECK(shared[0] == 1);
+    waitpid(waiter, NULL, 0);
+}
+
 static void raise_often(hawser_event *raiser, uint64_t times) {
     for (uint64_t i = 0; i < times; i++) {
         int error;
@@ -341,6 +368,7 @@ const struct promise end_promises[] = {
     { "the waiter closes", the_waiter_closes, FORK },
     { "forks of raisers raise", forks_of_raisers_raise, 0 },
     { "forks of the waiter", forks_of_the_waiter, 0 },
+    { "forks of a dead waiter are told", forks_of_a_dead_waiter_are_told, EVENTFD | FUTEX | NAME | TICKET },
     { "many raise", many_raise, 0 },
     { "threads raise", threads_raise, 0 },
     { "names are taken and given back", names_are_taken_and_given_back, FORK | TICKET },
