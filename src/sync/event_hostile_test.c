@@ -322,12 +322,13 @@ static unsigned descriptors(void) {
     return n;
 }
 
+#define HELLO(SCHEME) \
+    { .magic = HELLO_MAGIC, .version_least = 1, .version_most = 1, .max_message = 1, .scheme = SCHEME, .word_size = 8, .offer_size = 8 }
+
 static void tickets_that_lie(void **state) {
     (void)state;
     int ends[2], bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), file = open("/dev/null", O_RDWR | O_CLOEXEC);
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-#define HELLO(SCHEME) \
-    { .magic = HELLO_MAGIC, .version_least = 1, .version_most = 1, .max_message = 1, .scheme = SCHEME, .word_size = 8, .offer_size = 8 }
     const struct lie lies[] = {
         { "the truth", HELLO("eventfd"), { 1, 0 }, 8, { bell }, 1, 0 },
         { "a pipe", HELLO("eventfd"), { 1, 0 }, 8, { ends[1] }, 1, -EPROTO },
@@ -358,6 +359,28 @@ static void tickets_that_lie(void **state) {
     close(ends[1]);
 }
 
+/* Its hello is one process's, its socket was made by another, which would be hit: here that is us. */
+static void a_ticket_for_another_process(void **state) {
+    (void)state;
+    static const int on = 1;
+    int fds[2], status;
+    hawser_event *event;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+    setsockopt(fds[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+    pid_t child = fork_child();
+    if (child == 0) {
+        struct note note = { .type = NOTE_HELLO };
+        struct hello hello = HELLO("signal");
+        uint32_t offer[2] = { 1, (uint32_t)SIGRTMIN + 5 };
+        _exit(packet_send(fds[0], &note, &hello, sizeof hello, offer, sizeof offer, NULL, 0) != 0);
+    }
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(hawser_event_adopt(fds[1], NULL, &event), -EPROTO);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 int main(void) {
     alarm(100); /* who waits though it must not */
     const struct CMUnitTest tests[] = {
@@ -370,6 +393,7 @@ int main(void) {
         cmocka_unit_test(ones_that_stall_at_the_door),
         cmocka_unit_test(one_user_has_so_many),
         cmocka_unit_test(tickets_that_lie),
+        cmocka_unit_test(a_ticket_for_another_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

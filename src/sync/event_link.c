@@ -247,11 +247,20 @@ static bool hung_up(int socket, int pidfd) {
     return sys_ppoll(fds, 2, &at_once, NULL) > 0;
 }
 
-/* The process that the socket leads to, whatever its pid is or will be. */
+/* The process that the socket leads to, whatever its pid is or will be. Who said hello must have made the socket: else it could
+ * name one that we may signal, and it may not. */
 static int find_process(struct link *link) {
     int pidfd = -1;
     socklen_t length = sizeof pidfd;
-    int error = sys_getsockopt(link->peer.socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length);
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+    int error = access_credentials(link->peer.socket, &pid, &uid, &gid);
+    if (error < 0)
+        return error;
+    if (pid != link->peer.pid)
+        return error_set(-EPROTO, "the hello is of process %d, its socket of process %d", link->peer.pid, pid);
+    error = sys_getsockopt(link->peer.socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length);
     if (error >= 0) {
         cleanup_close(&link->peer.pidfd);
         link->peer.pidfd = pidfd;
