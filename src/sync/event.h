@@ -135,6 +135,9 @@ void crowd_forget(struct crowd *crowd, uint32_t place);
 /* Is there a place for one more of this user ((uid_t)-1: of nobody in particular)? 0, or -EBUSY with a sentence. */
 int crowd_room(const struct crowd *crowd, uid_t uid);
 
+/* Ends raisers that hung up and left nothing in their bell. False: there were none. */
+bool crowd_sweep(struct crowd *crowd);
+
 /* Waits for something to happen until the deadline; then tells what: reads bells into *sum, as far as it can hold them, ends raisers
  * that hang up or break the rules, welcomes newcomers. *ret_own: the event's own descriptor is readable. */
 void crowd_heed(struct hawser_event *event, int64_t deadline, uint64_t *sum, bool *ret_own);

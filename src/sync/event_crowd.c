@@ -129,6 +129,18 @@ static void leave(struct crowd *crowd, struct raiser *raiser) {
     cleanup_close(&raiser->bell);
 }
 
+bool crowd_sweep(struct crowd *crowd) {
+    static const struct timespec at_once = { 0, 0 };
+    uint32_t before = crowd->n;
+    for (uint32_t i = 0; i < crowd->capacity; i++) {
+        struct raiser *raiser = &crowd->raisers[i];
+        struct pollfd items[] = { { .fd = raiser->socket, .events = POLLIN }, { .fd = raiser->bell, .events = POLLIN } };
+        if (raiser->generation % 2 == 1 && sys_ppoll(items, 2, &at_once, NULL) > 0 && items[0].revents && !items[1].revents)
+            leave(crowd, raiser);
+    }
+    return crowd->n < before;
+}
+
 /* ---- What happens ---- */
 
 /* false: there was nothing. */

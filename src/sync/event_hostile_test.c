@@ -381,6 +381,36 @@ static void a_ticket_for_another_process(void **state) {
     close(fds[1]);
 }
 
+/* Who gives tickets and never waits, as its handler hears all, gives any number one after the other. */
+static void tickets_of_the_gone_make_room(void **state) {
+    (void)state;
+    static const char *const addresses[] = { "eventfd://", "signal://?signal=SIGRTMIN+3" };
+    struct rlimit limit, before;
+    int ticket;
+    getrlimit(RLIMIT_NOFILE, &before);
+    limit = before;
+    limit.rlim_cur = limit.rlim_max;
+    if (limit.rlim_max < 3 * EVENT_RAISERS_MAX || setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        skip();
+    for (unsigned i = 0; i < 2; i++) {
+        hawser_event *event = event_at(addresses[i]), *raiser;
+        assert_int_equal(hawser_event_export(event, &ticket), 0);
+        assert_int_equal(hawser_event_adopt(ticket, NULL, &raiser), 0);
+        assert_int_equal(hawser_event_raise(raiser, 7), 0); /* nothing of theirs is lost */
+        hawser_event_close(raiser);
+        for (unsigned n = 0; n < EVENT_RAISERS_MAX + 5; n++) {
+            close(ticket);
+            assert_int_equal(hawser_event_export(event, &ticket), 0);
+        }
+        uint64_t value;
+        assert_int_equal(hawser_event_wait(event, HAWSER_NOW, &value), 0);
+        assert_true(value == 7);
+        close(ticket);
+        hawser_event_close(event);
+    }
+    setrlimit(RLIMIT_NOFILE, &before);
+}
+
 int main(void) {
     alarm(100); /* who waits though it must not */
     const struct CMUnitTest tests[] = {
@@ -394,6 +424,7 @@ int main(void) {
         cmocka_unit_test(one_user_has_so_many),
         cmocka_unit_test(tickets_that_lie),
         cmocka_unit_test(a_ticket_for_another_process),
+        cmocka_unit_test(tickets_of_the_gone_make_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

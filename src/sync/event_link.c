@@ -217,7 +217,7 @@ int event_ticket(struct hawser_event *event, int *ret_fd) {
     struct options options = listener_options(event);
     struct link *link = NULL;
     int fds[2];
-    if (crowd_room(&event->crowd, (uid_t)-1) < 0)
+    if (crowd_room(&event->crowd, (uid_t)-1) < 0 && !crowd_sweep(&event->crowd))
         return error_note(-EUSERS, "the event has as many raisers as it can have");
     int error = ticket_sockets(fds);
     if (error)
