@@ -78,7 +78,7 @@ struct hawser_event {
     /* over eventfd */
     uint32_t blocking;  /* atomic: bell is in blocking mode: see event_bell.c */
     uint64_t raised;    /* atomic: sum of this process's raises while it was */
-    uint64_t carry;     /* taken off a bell, but the sum was full */
+    uint64_t carry;     /* taken off a bell, but the sum was full, and so is ours */
 
     /* over signal */
     int signal;
@@ -154,8 +154,9 @@ void crowd_close(struct crowd *crowd);
 /* Reads a bell whoever else reads it or plays with its flags; never waits. 0: nothing there. */
 uint64_t bell_read(int bell);
 
-/* Adds, or, where the sum is full, keeps it for later: false. */
-bool event_gather(struct hawser_event *event, uint64_t value, uint64_t *sum);
+/* Adds; or, where the sum is full, keeps it for the next wait, in the event's own bell, so that who polls knows; only where that is full,
+ * and polls anyway, in `carry`. */
+void event_gather(struct hawser_event *event, uint64_t value, uint64_t *sum);
 
 /* ---- event_futex.c ---- */
 

@@ -84,13 +84,12 @@ uint64_t bell_read(int bell) {
     return n == sizeof value ? value : 0;
 }
 
-bool event_gather(struct hawser_event *event, uint64_t value, uint64_t *sum) {
-    if (__builtin_add_overflow(*sum, value, sum)) {
-        *sum -= value; /* as it was */
+void event_gather(struct hawser_event *event, uint64_t value, uint64_t *sum) {
+    if (!__builtin_add_overflow(*sum, value, sum))
+        return;
+    *sum -= value; /* as it was */
+    if (sys_write(event->bell, &value, sizeof value) != sizeof value)
         event->carry = value;
-        return false;
-    }
-    return true;
 }
 
 /* Of an eventfd in non-blocking mode that only processes hold which trust each other. */
