@@ -143,7 +143,7 @@ HAWSER_PUBLIC int hawser_event_handler(hawser_event *event, hawser_event_functio
 
 /* In a handler the mask is its own, until its end. Out of one, handlers of other events, which may do the same, wait meanwhile. */
 static int mask_by(struct hawser_event *event, int by) {
-    sigset_t all, own, *mask = interrupted ? &interrupted->uc_sigmask : &own;
+    sigset_t all, own = { 0 }, *mask = interrupted ? &interrupted->uc_sigmask : &own;
     real_time(&all);
     int error = interrupted ? 0 : sys_pthread_sigmask(SIG_BLOCK, &all, &own);
     if (error < 0)
