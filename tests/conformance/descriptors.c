@@ -163,6 +163,88 @@ static void none_free(struct cell *cell) {
     hawser_close(receiver);
 }
 
+/* ---- What is shared travels as a ticket, and what it leads to is the same at both ends ---- */
+
+static void share_region(hawser_channel *channel) {
+    hawser_region *region;
+    int ticket;
+    EXPECT(hawser_region_open("region://", NULL, 8, &region), 0);
+    EXPECT(hawser_region_export(region, HAWSER_REGION_WRITE, &ticket), 0);
+    EXPECT(hawser_send_fds(channel, "region", 6, &ticket, 1, HAWSER_FOREVER), 0);
+    close(ticket);
+    recv_one(channel, 1, 1);
+    CHECK(strcmp(hawser_region_data(region), "written") == 0);
+    hawser_region_close(region);
+}
+
+static void share_semaphore(hawser_channel *channel) {
+    hawser_semaphore *semaphore;
+    int ticket;
+    EXPECT(hawser_semaphore_open("sem://", NULL, 1, &semaphore), 0);
+    EXPECT(hawser_semaphore_export(semaphore, &ticket), 0);
+    EXPECT(hawser_send_fds(channel, "semaphore", 9, &ticket, 1, HAWSER_FOREVER), 0);
+    close(ticket);
+    recv_one(channel, 2, 1);
+    EXPECT(hawser_semaphore_acquire(semaphore, 1, HAWSER_NOW), -EAGAIN);
+    hawser_semaphore_close(semaphore);
+}
+
+static void share_cell(hawser_channel *channel) {
+    hawser_cell *cell;
+    int ticket;
+    EXPECT(hawser_cell_create("cell://", NULL, 8, &cell), 0);
+    EXPECT(hawser_cell_export(cell, &ticket), 0);
+    EXPECT(hawser_send_fds(channel, "cell", 4, &ticket, 1, HAWSER_FOREVER), 0);
+    close(ticket);
+    EXPECT(hawser_cell_set(cell, "latest", 7), 0);
+    recv_one(channel, 3, 1);
+    hawser_cell_close(cell);
+}
+
+static void sharer(struct side *side) {
+    share_region(side->channel);
+    share_semaphore(side->channel);
+    share_cell(side->channel);
+}
+
+static int recv_ticket(hawser_channel *channel) {
+    char buffer[16];
+    int ticket = -1;
+    size_t size, n;
+    EXPECT(hawser_recv_fds(channel, buffer, sizeof buffer, &ticket, 1, 10 * SECOND, &size, &n), 0);
+    CHECK(n == 1);
+    return ticket;
+}
+
+static void adopter(struct side *side) {
+    char value[8] = "";
+    hawser_region *region;
+    hawser_semaphore *semaphore;
+    hawser_cell *cell;
+    int ticket = recv_ticket(side->channel);
+    EXPECT(hawser_region_adopt(ticket, NULL, &region), 0);
+    memcpy(hawser_region_data(region), "written", 8);
+    send_one(side->channel, 1, 1);
+    CHECK(close(ticket) == 0);
+    ticket = recv_ticket(side->channel);
+    EXPECT(hawser_semaphore_adopt(ticket, NULL, &semaphore), 0);
+    EXPECT(hawser_semaphore_acquire(semaphore, 1, HAWSER_NOW), 0);
+    send_one(side->channel, 2, 1);
+    CHECK(close(ticket) == 0);
+    ticket = recv_ticket(side->channel);
+    EXPECT(hawser_cell_adopt(ticket, NULL, &cell), 0);
+    EXPECT(hawser_cell_wait(cell, 0, 10 * SECOND, NULL), 0);
+    EXPECT(hawser_cell_get(cell, value, sizeof value, NULL, NULL), 0);
+    CHECK(strcmp(value, "latest") == 0);
+    send_one(side->channel, 3, 1);
+    CHECK(close(ticket) == 0);
+    hawser_region_close(region);
+    hawser_semaphore_close(semaphore);
+    hawser_cell_close(cell);
+}
+
+static void what_is_shared(struct cell *cell) { meet_both_ways(cell, "", sharer, adopter); }
+
 static void refused(struct cell *cell) {
     hawser_channel *sender, *receiver;
     char buffer[100];
@@ -182,6 +264,7 @@ const struct promise descriptors_promises[] = {
     { "with_messages", with_messages, (unsigned)~(SHM | UNIX), PLAIN | LADDER | TIGHT | MANY, false, 0 },
     { "closed_when_unwanted", closed_when_unwanted, (unsigned)~(SHM | UNIX), PLAIN | TIGHT, false, 0 },
     { "answers", answers, (unsigned)~(SHM | UNIX), PLAIN, false, 0 },
+    { "what_is_shared", what_is_shared, (unsigned)~(SHM | UNIX), PLAIN, false, 0 },
     { "none_free", none_free, (unsigned)~(SHM | UNIX), PLAIN | TIGHT, false, 0 },
     { "refused", refused, SHM | UNIX, PLAIN, false, 0 },
     { NULL, NULL, 0, 0, false, 0 },
