@@ -6,7 +6,7 @@
  * for it is told in time, and the next writer goes on. It also counts the instructions of a set with and without readers. */
 
 #include "crash.h"
-#include "trace.h"
+#include "trial.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -46,8 +46,7 @@ static const struct work works[] = {
     { .name = "close", .size = 100, .what = CLOSE, .calls = true },
 };
 
-static bool is_long;
-static char address[HAWSER_ADDRESS_MAX];
+static char address[HAWSER_ADDRESS_MAX] = "cell://crash"; /* and more, in the sleeper */
 
 void die(const char *file, int line, const char *what, long got, long wanted) {
     fprintf(stderr, "%s:%d: process %d: %s gave %ld, expected %ld: %s\n", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line,
@@ -135,7 +134,8 @@ struct scene {
     const struct work *work;
     pid_t victim, sleeper;
     hawser_cell *reader;
-    int told; /* the sleeper's: when it woke */
+    uint64_t visible; /* the newest version that was seen */
+    int told;         /* the sleeper's: when it woke */
 };
 
 static int await_stop(void *argument) {
@@ -174,7 +174,7 @@ static void sleeper_start(struct scene *scene) {
 static void scene_begin(struct scene *scene, const struct work *work) {
     int go[2];
     char byte;
-    *scene = (struct scene){ .work = work };
+    *scene = (struct scene){ .work = work, .visible = WARM };
     EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, go), 0);
     scene->victim = fork();
     if (scene->victim == 0)
@@ -199,14 +199,15 @@ static unsigned names(void) {
 }
 
 /* The victim dies; the value stays, the sleeper hears of a new one, and another can write. */
-static void scene_end(struct scene *scene, uint64_t visible) {
+static void scene_end(void *argument) {
+    struct scene *scene = argument;
     int64_t at, death = now();
     size_t size = scene->work->size;
     hawser_cell *next;
     kill(scene->victim, SIGKILL);
     waitpid(scene->victim, NULL, 0);
     uint64_t version = look(scene->reader, size);
-    EXPECT(version >= visible && version <= WARM + 1, true);
+    EXPECT(version >= scene->visible && version <= WARM + 1, true);
     EXPECT(hawser_cell_create(address, NULL, size, &next), 0);
     if (version == WARM) {
         death = now(); /* it is this value that the sleeper hears of */
@@ -227,50 +228,35 @@ static void scene_end(struct scene *scene, uint64_t visible) {
 
 /* ---- What is tried ---- */
 
-static struct path observe(const struct work *work) {
-    struct scene scene;
-    struct path path = { 0 };
-    uint64_t visible = WARM;
-    scene_begin(&scene, work);
-    while (trace_step(scene.victim, await_stop, &scene) == SIGTRAP) {
-        path_add(&path, scene.victim);
-        uint64_t version = look(scene.reader, work->size);
-        EXPECT(version >= visible && version <= WARM + 1, true);
-        visible = version;
-    }
-    EXPECT(visible, WARM + (work->what != CLOSE));
-    scene_end(&scene, visible);
-    path_end(&path);
-    return path;
+static pid_t begin(void *scene) {
+    scene_begin(scene, ((struct scene *)scene)->work);
+    return ((struct scene *)scene)->victim;
 }
 
-static void kill_at(const struct work *work, const struct path *path, size_t step) {
-    struct scene scene;
-    scene_begin(&scene, work);
-    path_follow(path, scene.victim, step, await_stop, &scene);
-    scene_end(&scene, look(scene.reader, work->size));
+static void look_again(void *scene) {
+    struct scene *own = scene;
+    uint64_t version = look(own->reader, own->work->size);
+    EXPECT(version >= own->visible && version <= WARM + 1, true);
+    own->visible = version;
 }
 
-static bool kill_at_call(const struct work *work, unsigned stops) {
-    struct scene scene;
-    bool over = false;
-    scene_begin(&scene, work);
-    for (unsigned i = 0; i < stops && !over; i++)
-        over = trace_call(scene.victim, await_stop, &scene) != SIGTRAP;
-    scene_end(&scene, look(scene.reader, work->size));
-    return !over;
+static void done(void *scene) {
+    const struct scene *own = scene;
+    EXPECT(own->visible, WARM + (own->work->what != CLOSE));
 }
 
-static unsigned kill_everywhere(const struct work *work, const struct path *path) {
-    unsigned points = 0;
-    if (work->calls) {
-        for (bool inside = true; inside; points++)
-            inside = kill_at_call(work, points + 1);
-        return points;
-    }
-    size_t every = is_long || path->n < 400 ? 1 : path->n / 400;
-    for (size_t step = 0; step <= path->n; step += every, points++)
-        kill_at(work, path, step);
+static uint64_t try_work(const struct work *work) {
+    struct scene scene = { .work = work };
+    struct trial trial = {
+        .what = work->name, .scene = &scene, .begin = begin, .await = await_stop, .look = look_again, .done = done, .end = scene_end,
+    };
+    struct path path = trial_observe(&trial);
+    size_t every = is_long || path.n < 400 ? 1 : path.n / 400;
+    uint64_t points = work->calls ? trial_kill_at_calls(&trial) : 0;
+    for (size_t step = 0; !work->calls && step <= path.n; step += every, points++)
+        trial_kill_at(&trial, &path, step);
+    trial_report(&trial, &path, points);
+    path_free(&path);
     return points;
 }
 
@@ -317,7 +303,7 @@ static size_t count_instructions(const struct work *work, unsigned readers) {
         n++;
     for (unsigned i = 0; i < readers; i++)
         reader_end(pids[i]);
-    scene_end(&scene, WARM + 1);
+    scene_end(&scene);
     return n;
 }
 
@@ -355,38 +341,19 @@ static void hunt_at_full_speed(size_t size) {
     hawser_cell_close(reader);
 }
 
-int main(int argc, char **argv) {
-    char own[] = "/tmp/hawser-crash-cell-XXXXXX";
-    unsigned all = 0;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    printf("not under this sanitizer: most instructions would be its own\n");
-    return 77;
-#endif
-    if (!trace_allowed()) {
-        printf("this process may not trace its children\n");
-        return 77;
-    }
-    is_long = getenv("HAWSER_TEST_LONG") != NULL;
-    EXPECT(mkdtemp(own) != NULL, true);
-    setenv("HAWSER_RUNTIME_DIR", own, 1);
-    snprintf(address, sizeof address, "cell://crash");
-    for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
-        if (argc > 1 && strcmp(argv[1], works[i].name) != 0)
-            continue;
-        struct path path = observe(&works[i]);
-        unsigned points = kill_everywhere(&works[i], &path);
-        printf("ok crash: cell: %s: looked at after %zu instructions, killed at %u points\n", works[i].name, path.n, points);
-        fflush(stdout);
-        path_free(&path);
-        all += points;
-    }
-    for (size_t i = 0; i < 4 && argc < 2; i++) {
+static uint64_t try_all(const char *only) {
+    uint64_t points = 0;
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++)
+        if (!only || strcmp(only, works[i].name) == 0)
+            points += try_work(&works[i]);
+    for (size_t i = 0; i < 4 && !only; i++) {
         size_t alone = count_instructions(&works[i], 0), among = count_instructions(&works[i], READERS);
         EXPECT(among, alone);
         hunt_at_full_speed(works[i].size);
         printf("ok crash: cell: %s: %zu instructions, with %d readers as without; no torn value at full speed\n", works[i].name, alone,
                READERS);
     }
-    printf("%u kills\n", all);
-    return rmdir(own);
+    return points;
 }
+
+int main(int argc, char **argv) { return trial_main(argc, argv, try_all); }

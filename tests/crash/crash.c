@@ -10,7 +10,7 @@
 
 #include "listen.h"
 #include "look.h"
-#include "trace.h"
+#include "trial.h"
 
 #include "core/channel.h"
 #include "transport/shm/shm.h"
@@ -31,7 +31,6 @@
 #define RANDOM_POINTS 1000
 #define IDLE_NS (SECOND / 500) /* so long without a stop, and it is looked whether it sleeps */
 
-static bool is_long;
 static uint8_t buffer[SIXTH];
 static char address[HAWSER_ADDRESS_MAX];
 static hawser_listener *listener;
@@ -146,31 +145,6 @@ static int64_t victim_kill(struct victim *victim) {
     return now();
 }
 
-/* Steps through the whole operation, looking after each instruction; where it went. */
-static struct path observe(const struct operation *operation) {
-    struct victim victim;
-    struct path path = { 0 };
-    victim_start(&victim, operation);
-    for (;;) {
-        int signal = trace_step(victim.pid, await_stop, &victim);
-        if (signal == SIGSTOP)
-            break;
-        EXPECT(signal, SIGTRAP);
-        path_add(&path, victim.pid);
-        if (operation->connects)
-            accept_now(&victim);
-        look_at(&victim);
-    }
-    if (!operation->receives)
-        EXPECT(victim.visible, operation->n);
-    else if (!operation->ends)
-        EXPECT(victim.visible, load_relaxed(&shm_of(victim.channel->link)->sender.ring.messages));
-    victim_kill(&victim);
-    hawser_close(victim.channel);
-    path_end(&path);
-    return path;
-}
-
 /* Whole messages, then the end, in time. */
 static void survive_receiving(struct victim *victim, int64_t death) {
     int r = receive_messages(victim, MESSAGES_MOST + 1, PATIENCE);
@@ -202,7 +176,6 @@ static void survive_sending(struct victim *victim, int64_t death) {
 }
 
 static void kill_here(struct victim *victim) {
-    look_at(victim);
     int64_t death = victim_kill(victim);
     if (victim->operation->connects)
         accept_now(victim);
@@ -241,61 +214,68 @@ static struct holdings holdings_now(void) {
 }
 
 static struct holdings before;
+static bool is_settled;
+
+void settled(bool now) {
+    is_settled = now;
+    before = holdings_now();
+}
 
 /* The listener may hold the memory of the next link ready, or not: one descriptor and one map. */
-static void nothing_left(void) {
+void nothing_left(void) {
     struct holdings after = holdings_now();
     int ready = after.descriptors - before.descriptors;
+    if (!is_settled)
+        return;
     EXPECT(ready >= -1 && ready <= 1, true);
     EXPECT(after.maps - before.maps, ready);
     EXPECT(after.names, before.names);
 }
 
-static void settled(void) { before = holdings_now(); }
+/* ---- The kills ---- */
+
+static pid_t begin(void *scene) {
+    struct victim *victim = scene;
+    victim_start(victim, victim->operation);
+    return victim->pid;
+}
+
+static void look(void *scene) {
+    struct victim *victim = scene;
+    if (victim->operation->connects)
+        accept_now(victim);
+    look_at(victim);
+}
+
+static void done(void *scene) {
+    struct victim *victim = scene;
+    const struct operation *operation = victim->operation;
+    if (!operation->receives)
+        EXPECT(victim->visible, operation->n);
+    else if (!operation->ends)
+        EXPECT(victim->visible, load_relaxed(&shm_of(victim->channel->link)->sender.ring.messages));
+}
+
+static void end(void *scene) {
+    kill_here(scene);
+    nothing_left();
+}
+
+static struct trial trial_of(struct victim *victim, const struct operation *operation) {
+    *victim = (struct victim){ .operation = operation };
+    return (struct trial){
+        .what = operation->name, .scene = victim, .begin = begin, .await = await_stop, .look = look, .done = done, .end = end,
+    };
+}
 
 /* One whole life, so that what the listener holds ready is the same before and after. */
 static void settle(void) {
-    struct path path = observe(&operations[0]);
+    struct victim victim;
+    struct trial trial = trial_of(&victim, &operations[0]);
+    settled(false);
+    struct path path = trial_observe(&trial);
     path_free(&path);
-}
-
-/* ---- The kills ---- */
-
-static void kill_at(const struct operation *operation, const struct path *path, size_t step) {
-    struct victim victim;
-    victim_start(&victim, operation);
-    path_follow(path, victim.pid, step, await_stop, &victim);
-    kill_here(&victim);
-    nothing_left();
-}
-
-/* False: the operation was over before. */
-static bool kill_at_call(const struct operation *operation, uint64_t stops) {
-    struct victim victim;
-    bool over = false;
-    victim_start(&victim, operation);
-    for (uint64_t i = 0; i < stops && !over; i++)
-        over = trace_call(victim.pid, await_stop, &victim) != SIGTRAP;
-    kill_here(&victim);
-    nothing_left();
-    return !over;
-}
-
-static size_t random_below(size_t n) { return (size_t)random() % n; }
-
-static uint64_t kill_everywhere(const struct operation *operation, const struct path *path) {
-    uint64_t points = 0;
-    if (operation->points == POINTS_ALL && is_long) {
-        for (; points <= path->n; points++)
-            kill_at(operation, path, (size_t)points);
-        return points;
-    }
-    for (bool inside = true; inside; points++)
-        inside = kill_at_call(operation, points + 1);
-    size_t n = operation->points == POINTS_ALL ? QUICK_POINTS : is_long ? RANDOM_POINTS : QUICK_RANDOM;
-    for (size_t i = 0; i < n; i++, points++)
-        kill_at(operation, path, random_below(path->n + 1));
-    return points;
+    settled(true);
 }
 
 /* Each operation has a listener of its own, so that both ends have its options. */
@@ -303,54 +283,47 @@ static void listen_for(const struct operation *operation) {
     snprintf(address, sizeof address, "shm://crash-%d?%s", (int)getpid(), operation->options ? operation->options : OPTIONS_SMALL);
     EXPECT(hawser_listen(address, NULL, &listener), 0);
     settle();
-    settled();
 }
 
 static uint64_t try_listeners(void) {
     listen_for(&operations[0]);
     hawser_listener_close(listener); /* what this thread needs to sleep is there now */
-    return kill_listeners(is_long ? RANDOM_POINTS : QUICK_RANDOM, settled, nothing_left);
+    return kill_listeners(is_long ? RANDOM_POINTS : QUICK_RANDOM);
+}
+
+static uint64_t kill_everywhere(const struct trial *trial, const struct path *path, enum points which) {
+    uint64_t points = 0;
+    if (which == POINTS_ALL && is_long) {
+        for (; points <= path->n; points++)
+            trial_kill_at(trial, path, (size_t)points);
+        return points;
+    }
+    uint64_t random_points = which == POINTS_ALL ? QUICK_POINTS : is_long ? RANDOM_POINTS : QUICK_RANDOM;
+    return trial_kill_at_calls(trial) + trial_kill_at_random(trial, path, random_points);
 }
 
 static uint64_t try_operation(const struct operation *operation) {
+    struct victim victim;
+    struct trial trial = trial_of(&victim, operation);
     listen_for(operation);
-    struct path path = observe(operation);
-    uint64_t points = kill_everywhere(operation, &path);
+    struct holdings first = before;
+    struct path path = trial_observe(&trial);
+    uint64_t points = kill_everywhere(&trial, &path, operation->points);
     settle();
-    struct holdings after = holdings_now();
-    EXPECT(after.descriptors, before.descriptors);
-    EXPECT(after.maps, before.maps);
-    printf("ok crash: %s: looked at after %zu instructions, killed at %llu points\n", operation->name, path.n,
-           (unsigned long long)points);
-    fflush(stdout);
+    EXPECT(before.descriptors, first.descriptors);
+    EXPECT(before.maps, first.maps);
+    trial_report(&trial, &path, points);
     path_free(&path);
     hawser_listener_close(listener);
     return points;
 }
 
-int main(int argc, char **argv) {
-    uint64_t all = 0;
-    char own[TRACE_PATH];
-    sigset_t child;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    printf("not under this sanitizer: most instructions would be its own\n");
-    return 77;
-#endif
-    if (!trace_allowed()) {
-        printf("this process may not trace its children\n");
-        return 77;
-    }
-    is_long = getenv("HAWSER_TEST_LONG") != NULL;
-    trace_runtime(own);
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &child, NULL); /* for await_stop */
-    srandom((unsigned)getpid());
+static uint64_t try_all(const char *only) {
+    uint64_t points = 0;
     for (size_t i = 0; i < n_operations; i++)
-        if (argc < 2 || strcmp(argv[1], operations[i].name) == 0)
-            all += try_operation(&operations[i]);
-    if (argc < 2 || strcmp(argv[1], "listen") == 0)
-        all += try_listeners();
-    printf("%llu kills\n", (unsigned long long)all);
-    return rmdir(own);
+        if (!only || strcmp(only, operations[i].name) == 0)
+            points += try_operation(&operations[i]);
+    return points + (!only || strcmp(only, "listen") == 0 ? try_listeners() : 0);
 }
+
+int main(int argc, char **argv) { return trial_main(argc, argv, try_all); }

@@ -7,7 +7,7 @@
 #include "listen.h"
 
 #include "crash.h"
-#include "trace.h"
+#include "trial.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -57,22 +57,23 @@ static void connect_once(void) {
     _exit(0);
 }
 
-static int await_stop(void *argument) {
-    const struct pair *pair = argument;
+static int await_stop(void *scene) {
+    const struct pair *pair = scene;
     int status;
     EXPECT(waitpid(pair->victim, &status, 0), pair->victim);
     return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
 }
 
-static struct pair pair_start(void) {
-    struct pair pair = { .victim = fork() };
-    if (pair.victim == 0)
+static pid_t begin(void *scene) {
+    struct pair *pair = scene;
+    pair->victim = fork();
+    if (pair->victim == 0)
         listen_once();
-    EXPECT(await_stop(&pair), SIGSTOP);
-    pair.client = fork();
-    if (pair.client == 0)
+    EXPECT(await_stop(pair), SIGSTOP);
+    pair->client = fork();
+    if (pair->client == 0)
         connect_once();
-    return pair;
+    return pair->victim;
 }
 
 /* The next listener serves the client, unless the victim had it. */
@@ -89,49 +90,23 @@ static void listen_next(const struct pair *pair) {
     hawser_listener_close(listener);
 }
 
-static void kill_here(const struct pair *pair, void (*nothing_left)(void)) {
+static void end(void *scene) {
+    const struct pair *pair = scene;
     kill(pair->victim, SIGKILL);
     EXPECT(waitpid(pair->victim, NULL, 0), pair->victim);
     listen_next(pair);
     nothing_left();
 }
 
-static struct path observe(void) {
-    struct pair pair = pair_start();
-    struct path path = { 0 };
-    int signal;
-    while ((signal = trace_step(pair.victim, await_stop, &pair)) == SIGTRAP)
-        path_add(&path, pair.victim);
-    EXPECT(signal, SIGSTOP);
-    kill(pair.victim, SIGKILL);
-    EXPECT(waitpid(pair.victim, NULL, 0), pair.victim);
-    listen_next(&pair);
-    path_end(&path);
-    return path;
-}
-
-static bool kill_at_call(uint64_t stops, void (*nothing_left)(void)) {
-    struct pair pair = pair_start();
-    bool over = false;
-    for (uint64_t i = 0; i < stops && !over; i++)
-        over = trace_call(pair.victim, await_stop, &pair) != SIGTRAP;
-    kill_here(&pair, nothing_left);
-    return !over;
-}
-
-uint64_t kill_listeners(size_t random_points, void (*settled)(void), void (*nothing_left)(void)) {
-    uint64_t points = 0;
+uint64_t kill_listeners(size_t random_points) {
+    struct pair pair;
+    struct trial trial = { .what = "listen and accept", .scene = &pair, .begin = begin, .await = await_stop, .end = end };
     snprintf(address, sizeof address, "shm://crash-listen-%d?" OPTIONS_SMALL, (int)getpid());
-    struct path path = observe();
-    settled();
-    for (bool inside = true; inside; points++)
-        inside = kill_at_call(points + 1, nothing_left);
-    for (size_t i = 0; i < random_points; i++, points++) {
-        struct pair pair = pair_start();
-        path_follow(&path, pair.victim, (size_t)random() % (path.n + 1), await_stop, &pair);
-        kill_here(&pair, nothing_left);
-    }
-    printf("ok crash: listen and accept: %zu instructions, killed at %llu points\n", path.n, (unsigned long long)points);
+    settled(false);
+    struct path path = trial_observe(&trial);
+    settled(true);
+    uint64_t points = trial_kill_at_calls(&trial) + trial_kill_at_random(&trial, &path, random_points);
+    trial_report(&trial, &path, points);
     path_free(&path);
     return points;
 }

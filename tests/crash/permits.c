@@ -7,7 +7,7 @@
  * within 100 ms of the death, for one who tries at once; and nobody else may be in line. */
 
 #include "../semaphore/worker.h"
-#include "trace.h"
+#include "trial.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -64,7 +64,6 @@ static const struct operation operations[] = {
     { .name = "lock and unlock behind a waiter", .permits = 1, .waits = true, .crowded = true, .work = lock_and_unlock },
 };
 
-static bool is_long;
 static hawser_semaphore *semaphore;
 static struct worker waiter; /* wants all */
 
@@ -210,83 +209,35 @@ static void all_are_there(struct victim *victim, int64_t death) {
 
 /* ---- The kills ---- */
 
-static struct path observe(const struct operation *operation) {
-    struct victim victim;
-    struct path path = { 0 };
-    int signal;
-    victim_start(&victim, operation);
-    while ((signal = trace_step(victim.pid, await_stop, &victim)) == SIGTRAP) {
-        path_add(&path, victim.pid);
-        count(&victim);
-    }
-    EXPECT(signal, SIGSTOP);
-    all_are_there(&victim, victim_kill(&victim));
-    path_end(&path);
-    return path;
+static pid_t begin(void *scene) {
+    struct victim *victim = scene;
+    victim_start(victim, victim->operation);
+    return victim->pid;
 }
 
-static void kill_at(const struct operation *operation, const struct path *path, size_t step) {
-    struct victim victim;
-    victim_start(&victim, operation);
-    path_follow(path, victim.pid, step, await_stop, &victim);
-    count(&victim);
-    all_are_there(&victim, victim_kill(&victim));
-}
+static void look(void *scene) { count(scene); }
 
-/* False: the operation was over before. */
-static bool kill_at_call(const struct operation *operation, uint64_t stops) {
-    struct victim victim;
-    bool over = false;
-    victim_start(&victim, operation);
-    for (uint64_t i = 0; i < stops && !over; i++)
-        over = trace_call(victim.pid, await_stop, &victim) != SIGTRAP;
-    all_are_there(&victim, victim_kill(&victim));
-    return !over;
-}
+static void end(void *scene) { all_are_there(scene, victim_kill(scene)); }
 
 static uint64_t try_operation(const struct operation *operation) {
     char address[HAWSER_ADDRESS_MAX];
-    uint64_t points = 0;
+    struct victim victim = { .operation = operation };
+    struct trial trial = { .what = operation->name, .scene = &victim, .begin = begin, .await = await_stop, .look = look, .end = end };
     snprintf(address, sizeof address, "sem://crash-%d?wait=block", (int)getpid());
     EXPECT(hawser_semaphore_open(address, NULL, operation->permits, &semaphore), 0);
     waiter = worker_start(semaphore);
-    struct path path = observe(operation);
-    for (; is_long && points <= path.n; points++)
-        kill_at(operation, &path, (size_t)points);
-    for (; !is_long && points < QUICK_POINTS; points++)
-        kill_at(operation, &path, (size_t)random() % (path.n + 1));
-    for (uint64_t call = 1; kill_at_call(operation, call); call++)
-        points++;
-    printf("ok crash: semaphore: %s: counted after %zu instructions, killed at %llu points\n", operation->name, path.n,
-           (unsigned long long)points);
-    fflush(stdout);
+    uint64_t points = trial_run(&trial, QUICK_POINTS);
     worker_end(&waiter);
     hawser_semaphore_close(semaphore);
-    path_free(&path);
     return points;
 }
 
-int main(int argc, char **argv) {
-    uint64_t all = 0;
-    char own[TRACE_PATH];
-    sigset_t child;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    printf("not under this sanitizer: most instructions would be its own\n");
-    return 77;
-#endif
-    if (!trace_allowed()) {
-        printf("this process may not trace its children\n");
-        return 77;
-    }
-    is_long = getenv("HAWSER_TEST_LONG") != NULL;
-    trace_runtime(own);
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &child, NULL); /* for await_stop */
-    srandom((unsigned)getpid());
+static uint64_t try_all(const char *only) {
+    uint64_t points = 0;
     for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++)
-        if (argc < 2 || strcmp(argv[1], operations[i].name) == 0)
-            all += try_operation(&operations[i]);
-    printf("%llu kills\n", (unsigned long long)all);
-    return rmdir(own);
+        if (!only || strcmp(only, operations[i].name) == 0)
+            points += try_operation(&operations[i]);
+    return points;
 }
+
+int main(int argc, char **argv) { return trial_main(argc, argv, try_all); }

@@ -7,7 +7,7 @@
  * for one who wants it, who is told of the death if the data are half-written; and the name must be gone with the next close. */
 
 #include "crash.h"
-#include "trace.h"
+#include "trial.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -37,8 +37,8 @@ struct deed {
     int (*work)(hawser_region *region);
 };
 
-static char address[HAWSER_ADDRESS_MAX], directory[64];
-static bool is_long;
+static const char address[] = "region://frames";
+static const char *directory; /* where its name is */
 static hawser_region *region; /* this process's; NULL: it has none */
 
 void die(const char *file, int line, const char *what, long got, long wanted) {
@@ -147,13 +147,6 @@ static void victim_run(const struct deed *deed) {
     _exit(r != 0);
 }
 
-static int await_stop(void *argument) {
-    int status;
-    if (waitpid(*(pid_t *)argument, &status, 0) < 0)
-        return 0;
-    return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
-}
-
 static pid_t victim_start(const struct deed *deed) {
     if (deed->beside)
         EXPECT(hawser_region_open(address, NULL, REGION_SIZE, &region), 0);
@@ -202,78 +195,45 @@ static void victim_kill(pid_t pid) {
     EXPECT(names_left(), 0);
 }
 
-static void look(const struct deed *deed) {
-    if (!deed->named)
+/* ---- The kills ---- */
+
+struct scene {
+    const struct deed *deed;
+    pid_t pid;
+};
+
+static int await_stop(void *scene) {
+    int status;
+    if (waitpid(((struct scene *)scene)->pid, &status, 0) < 0)
+        return 0;
+    return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
+}
+
+static pid_t begin(void *scene) {
+    struct scene *own = scene;
+    own->pid = victim_start(own->deed);
+    return own->pid;
+}
+
+static void look(void *scene) {
+    if (!((struct scene *)scene)->deed->named)
         look_at_data();
 }
 
-/* ---- The kills ---- */
+static void end(void *scene) { victim_kill(((struct scene *)scene)->pid); }
 
-static struct path observe(const struct deed *deed) {
-    struct path path = { 0 };
-    int signal;
-    pid_t pid = victim_start(deed);
-    while ((signal = trace_step(pid, await_stop, &pid)) == SIGTRAP) {
-        path_add(&path, pid);
-        look(deed);
-    }
-    EXPECT(signal, SIGSTOP);
-    victim_kill(pid);
-    path_end(&path);
-    return path;
-}
-
-static void kill_at(const struct deed *deed, const struct path *path, size_t step) {
-    pid_t pid = victim_start(deed);
-    path_follow(path, pid, step, await_stop, &pid);
-    look(deed);
-    victim_kill(pid);
-}
-
-/* False: the operation was over before. */
-static bool kill_at_call(const struct deed *deed, uint64_t stops) {
-    bool over = false;
-    pid_t pid = victim_start(deed);
-    for (uint64_t i = 0; i < stops && !over; i++)
-        over = trace_call(pid, await_stop, &pid) != SIGTRAP;
-    victim_kill(pid);
-    return !over;
-}
-
-static uint64_t try_deed(const struct deed *deed) {
+static uint64_t try_all(const char *only) {
     uint64_t points = 0;
-    struct path path = observe(deed);
-    for (; is_long && points <= path.n; points++)
-        kill_at(deed, &path, (size_t)points);
-    for (; !is_long && points < QUICK_POINTS; points++)
-        kill_at(deed, &path, (size_t)random() % (path.n + 1));
-    for (uint64_t call = 1; kill_at_call(deed, call); call++)
-        points++;
-    printf("ok crash: region: %s: looked at after %zu instructions, killed at %llu points\n", deed->name, path.n,
-           (unsigned long long)points);
-    fflush(stdout);
-    path_free(&path);
+    directory = getenv("HAWSER_RUNTIME_DIR");
+    for (size_t i = 0; i < sizeof deeds / sizeof deeds[0]; i++) {
+        struct scene scene = { .deed = &deeds[i] };
+        struct trial trial = {
+            .what = deeds[i].name, .scene = &scene, .begin = begin, .await = await_stop, .look = look, .end = end,
+        };
+        if (!only || strcmp(only, deeds[i].name) == 0)
+            points += trial_run(&trial, QUICK_POINTS);
+    }
     return points;
 }
 
-int main(int argc, char **argv) {
-    uint64_t all = 0;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    printf("not under this sanitizer: most instructions would be its own\n");
-    return 77;
-#endif
-    if (!trace_allowed()) {
-        printf("this process may not trace its children\n");
-        return 77;
-    }
-    is_long = getenv("HAWSER_TEST_LONG") != NULL;
-    snprintf(directory, sizeof directory, "/tmp/hawser-crash-XXXXXX");
-    CHECK(mkdtemp(directory) != NULL);
-    snprintf(address, sizeof address, "region://%s/frames", directory);
-    srandom((unsigned)getpid());
-    for (size_t i = 0; i < sizeof deeds / sizeof deeds[0]; i++)
-        if (argc < 2 || strcmp(argv[1], deeds[i].name) == 0)
-            all += try_deed(&deeds[i]);
-    printf("%llu kills\n", (unsigned long long)all);
-    return rmdir(directory);
-}
+int main(int argc, char **argv) { return trial_main(argc, argv, try_all); }
