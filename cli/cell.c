@@ -107,13 +107,32 @@ static int create(const struct arguments *arguments, bool permanent, size_t leas
     return error < 0 ? report(arguments, error) : EXIT_DONE;
 }
 
+static int remove_name(const struct arguments *arguments) {
+    char address[HAWSER_ADDRESS_MAX];
+    int code = arguments_address(arguments->verb, arguments->address, "cell", "", address);
+    if (code != EXIT_DONE)
+        return code;
+    int error = hawser_cell_remove(address, NULL);
+    return error < 0 ? report(arguments, error) : EXIT_DONE;
+}
+
+/* A cell that was made for a value which it then did not take. */
+static void remove_if_empty(hawser_cell *cell, const struct arguments *arguments) {
+    struct hawser_cell_status status = HAWSER_CELL_STATUS_INIT;
+    if (hawser_cell_status(cell, &status) == 0 && status.version == 0)
+        remove_name(arguments);
+}
+
 static int set_one(const struct arguments *arguments, const char *value, size_t size) {
     hawser_cell *cell;
     int code = create(arguments, true, size, &cell);
     if (code != EXIT_DONE)
         return code;
     int error = hawser_cell_set(cell, value, size);
-    code = error < 0 ? report(arguments, error) : EXIT_DONE;
+    if (error < 0) {
+        code = report(arguments, error);
+        remove_if_empty(cell, arguments);
+    }
     hawser_cell_close(cell);
     return code;
 }
@@ -240,15 +259,6 @@ static int run_watch(const struct arguments *arguments) {
     return run_reader(arguments, arguments->count);
 }
 
-static int run_remove(const struct arguments *arguments) {
-    char address[HAWSER_ADDRESS_MAX];
-    int code = arguments_address(arguments->verb, arguments->address, "cell", "", address);
-    if (code != EXIT_DONE)
-        return code;
-    int error = hawser_cell_remove(address, NULL);
-    return error < 0 ? report(arguments, error) : EXIT_DONE;
-}
-
 /* ---- which ---- */
 
 static const struct part {
@@ -259,7 +269,7 @@ static const struct part {
     { "set", "cell set", { .options = "sl", .help = help, .has_file = true }, run_set },
     { "get", "cell get", { .options = "lt", .help = help }, run_get },
     { "watch", "cell watch", { .options = "lnt", .help = help }, run_watch },
-    { "remove", "cell remove", { .options = "", .help = help }, run_remove },
+    { "remove", "cell remove", { .options = "", .help = help }, remove_name },
 };
 
 int verb_cell(int argc, char **argv) {
