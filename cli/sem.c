@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -23,7 +24,8 @@ static const char help[] =
     "\n"
     "Runs COMMAND once it holds a permit of the semaphore NAME, and gives it back when COMMAND ends: across all shells\n"
     "at most as many run at once as there are permits. The first to come makes the semaphore, the last to go removes it.\n"
-    "kill -9 of this process kills COMMAND too (not what that has started), and its permit comes back.\n"
+    "kill -9 of this process kills COMMAND too (not what that has started), and its permit comes back; who has it next\n"
+    "finds HAWSER_OWNER_DIED=1 in its environment, if anybody had the semaphore open meanwhile.\n"
     "NAME is a name, a path or sem://NAME.\n"
     "\n"
     "  --permits N    how many there are (1): who comes later must say the same\n"
@@ -124,6 +126,14 @@ static void run_command(char **command, pid_t holder, const sigset_t *mask) {
     _exit(code);
 }
 
+/* Whether who had one of these permits last died with it: the command may have to look after what was left half-done. */
+static int tell_of_death(int acquired) {
+    int r = acquired == HAWSER_OWNER_DIED ? setenv("HAWSER_OWNER_DIED", "1", 1) : unsetenv("HAWSER_OWNER_DIED");
+    if (r < 0)
+        fprintf(stderr, "hawser sem: the command's environment: %s\n", strerror(errno));
+    return r;
+}
+
 /* Passes signals on until the child has ended. What a terminal sends, it sends to the child, too. */
 static int attend(pid_t child, const sigset_t *signals) {
     for (;;) {
@@ -168,7 +178,7 @@ int verb_sem(int argc, char **argv) {
     if (code != EXIT_DONE)
         return code;
     int error = hawser_semaphore_acquire(semaphore, (uint32_t)sem.take, sem.tries ? HAWSER_NOW : sem.timeout);
-    code = error < 0 ? not_acquired(&sem, error) : run(sem.command);
+    code = error < 0 ? not_acquired(&sem, error) : tell_of_death(error) < 0 ? EXIT_FAILED : run(sem.command);
     hawser_semaphore_close(semaphore);
     return code;
 }

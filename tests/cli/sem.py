@@ -79,6 +79,19 @@ def killed_holder():
     same(scratch.left(), [])
 
 
+def told_of_death():
+    """Who has the permit of a killed one next is told by its environment, the one after that is not; nor is what is run by one who was."""
+    question = ("--permits", "2", "--", "sh", "-c", "echo ${HAWSER_OWNER_DIED-no}")
+    holder, other = held("told", "--permits", "2"), held("told", "--permits", "2")
+    holder.kill()
+    holder.wait()
+    same(sem("told", *question)[:2], (0, b"1\n"))
+    same(sem("told", *question)[:2], (0, b"no\n"))
+    same(run(scratch, "env", "HAWSER_OWNER_DIED=1", hawser, "sem", "told", *question)[:2], (0, b"no\n"))
+    ended(other)
+    same(scratch.left(), [])
+
+
 def left_by_the_killed():
     holder = held("left")
     holder.kill()
@@ -159,6 +172,7 @@ main([
     ("no more than permits", no_more_than_permits),
     ("another number of permits", other_number),
     ("killed holder", killed_holder),
+    ("told of a death", told_of_death),
     ("left by the killed", left_by_the_killed),
     ("signals", signals),
     ("list", listed),
