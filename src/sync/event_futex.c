@@ -163,12 +163,12 @@ static bool waiter_gone(struct hawser_event *event) {
     return gone;
 }
 
-/* [asleep] After count has changed. */
+/* After count has changed. */
 static void wake(struct body *body) {
-    if (load_seq_cst(&body->asleep) == 0) /* pairs with sleep_on: either it sees the count, or we that it sleeps */
+    if (load_seq_cst(&body->asleep) == 0) /* [look] pairs with sleep_on: either it sees the count, or we that it sleeps */
         return;
-    store_relaxed(&body->asleep, 0);
-    sys_futex(&body->asleep, FUTEX_WAKE, INT_MAX, NULL, 0);
+    store_relaxed(&body->asleep, 0);                        /* [clear] before: who falls asleep meanwhile must not be forgotten */
+    sys_futex(&body->asleep, FUTEX_WAKE, INT_MAX, NULL, 0); /* [wake] */
 }
 
 static int futex_raise(struct hawser_event *event, uint64_t value) {
@@ -182,7 +182,7 @@ static int futex_raise(struct hawser_event *event, uint64_t value) {
     do {
         if (count > HAWSER_EVENT_MOST - value)
             return error_note(-EAGAIN, "what was raised and not yet taken would add up to more than an event holds");
-    } while (!compare_exchange(&body->count, &count, count + value)); /* pairs with take and sleep_on */
+    } while (!compare_exchange(&body->count, &count, count + value)); /* [raise] pairs with take and sleep_on */
     wake(body);
     return 0;
 }
@@ -190,15 +190,15 @@ static int futex_raise(struct hawser_event *event, uint64_t value) {
 /* ---- Waiting ---- */
 
 static uint64_t take(struct body *body) {
-    /* pairs with futex_raise: what a raiser did before it is seen */
+    /* [take] pairs with futex_raise: what a raiser did before it is seen */
     return load_relaxed(&body->count) > 0 ? exchange_seq_cst(&body->count, 0) : 0;
 }
 
 static void sleep_on(struct body *body, int64_t deadline) {
     struct timespec timeout;
     int64_t most = clock_now() + SLEEP_MOST_NS;
-    store_seq_cst(&body->asleep, 1);   /* pairs with wake */
-    if (load_seq_cst(&body->count) == 0) /* pairs with futex_raise */
+    store_seq_cst(&body->asleep, 1);     /* [arm] pairs with wake */
+    if (load_seq_cst(&body->count) == 0) /* [again] pairs with futex_raise; [sleep], or, after a death, [nap] */
         sys_futex(&body->asleep, FUTEX_WAIT, 1, sleep_timeout(deadline_earlier(deadline, most), &timeout), 0);
 }
 

@@ -32,6 +32,9 @@ QUICK = [
     ("permits", {"USERS": 2, "ROUNDS": 2}),
     ("permits", {"USERS": 2, "DEATHS": 1}),
     ("permits", {"USERS": 3, "LIMIT": 2}),
+    ("event", {"RAISES": 2}),
+    ("event", {"RAISES": 1, "WAITERS": 2}),
+    ("event", {"RAISES": 1, "DEATHS": 1}),
 ]
 LONG = QUICK + [
     ("ring", {"MESSAGES": 5}),
@@ -56,6 +59,9 @@ LONG = QUICK + [
     ("permits", {"USERS": 2, "ROUNDS": 2, "DEATHS": 2}),
     ("permits", {"USERS": 3, "DEATHS": 1}),
     ("permits", {"USERS": 3, "LIMIT": 2, "ROUNDS": 2}),
+    ("event", {"RAISES": 2, "WAITERS": 2}),
+    ("event", {"RAISES": 2, "DEATHS": 1}),
+    ("event", {"RAISES": 1, "RAISERS": 3, "DEATHS": 1}),
 ]
 # What breaks each step, in the order of MUTATE, and with what defined it is found.
 LONG_ONLY = "it is found after seconds"
@@ -104,6 +110,17 @@ BROKEN = {
         ("nobody looks at who is before it in line", {"USERS": 3, "DEATHS": 1, "PASSES": 0}),
         ("newcomers pass without end", {"USERS": 3, "ROUNDS": 2}),
     ],
+    "event": [
+        ("who falls asleep has no fence", {"RAISES": 2}),
+        ("who raises looks before it raises", {"RAISES": 2}),
+        ("the sleeper does not look again", {"RAISES": 2}),
+        ("who raises wakes before it clears the word", {"RAISES": 2}),
+        ("the kernel does not look at the word", {"RAISES": 2}),
+        ("one of those who sleep is woken", {"RAISES": 1, "WAITERS": 2, "TAKES": 1}),
+        ("what is taken is read, then cleared", {"RAISES": 2}),
+        ("what is raised is read, then added to", {"RAISES": 2}),
+        ("sleeps do not end by themselves", {"RAISES": 2, "DEATHS": 1}),
+    ],
 }
 # Where the steps of each model stand. It may name those of the others' code, too.
 CODE = {
@@ -111,6 +128,7 @@ CODE = {
     "wake": ["transport/shm/wake.c", "transport/shm/shm.h", "transport/shm/shm.c", "core/waiting.c", "core/peer.c", "wait/sleeper.c"],
     "poll": ["core/poll_many.c"],
     "permits": ["sync/permits.h", "sync/permits.c", "sync/line.c"],
+    "event": ["sync/event_futex.c"],
 }
 
 
