@@ -59,7 +59,7 @@ HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_event_open(const char *address, const
 /* Adds value (1 to HAWSER_EVENT_MOST) to what the waiter will get, and wakes it. Over signal it is queued as it is: one wait for each
  * raise. Does not wait.
  * Errors: -EAGAIN (the sum would exceed HAWSER_EVENT_MOST, over signal: RLIMIT_SIGPENDING; nothing was raised), -EPIPE (the waiter is
- * gone), -EINVAL. Any thread; async-signal-safe. */
+ * gone), -EINVAL. Any thread; async-signal-safe (over futex in a forked child: from its first call on the event on, which joins). */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_event_raise(hawser_event *event, uint64_t value);
 
 /* Waits until the event is raised; *ret_value is the sum of what was raised since the last wait (what does not fit 64 bits is left for

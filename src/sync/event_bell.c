@@ -54,7 +54,7 @@ static int raise_failed(ssize_t error) {
 
 /* The sum is one process's: threads of it that are here at once see each other's. */
 static bool could_block(struct hawser_event *event, uint64_t value) {
-    return value > BLOCKING_MOST || add_relaxed(&event->raised, value) > BLOCKING_MOST;
+    return value > BLOCKING_MOST || add_relaxed(&event->raised, value) + value > BLOCKING_MOST;
 }
 
 static int bell_raise(struct hawser_event *event, uint64_t value) {
