@@ -95,23 +95,26 @@ void line_serve(struct permits *permits) {
     }
 }
 
-/* Nobody is in line, it seems: says so, and takes it back if somebody came meanwhile. */
-static void unannounce(struct permits *permits) {
+/* Nobody is in line, it seems: says so. False: somebody came meanwhile, and it is taken back. */
+static bool unannounce(struct permits *permits) {
     uint64_t ticket;
     store_relaxed(&permits->shared->waiting, 0);
     fence_seq_cst(); /* [quiet]; pairs with arm: who comes sees the 0, or is seen */
     if (!next_in_line(permits, 0, &ticket))
-        return;
+        return true;
     store_relaxed(&permits->shared->waiting, 1);
     fence_seq_cst(); /* pairs with permit_give: who frees sees the 1, or we see what was freed while it was 0 */
+    return false;
 }
 
-/* Others may go now, as one has left. */
+/* Others may go now, as one has left. Who came while we said that nobody is there may be gone before that was taken back: then nobody
+ * else would say so again. */
 static void left(struct permits *permits) {
     uint64_t ticket;
     fence_seq_cst(); /* pairs with arm: it sees that we left, or we see it */
-    if (!next_in_line(permits, 0, &ticket))
-        unannounce(permits);
+    for (uint32_t i = 0; i < PERMITS_WAITERS && !next_in_line(permits, 0, &ticket); i++) /* [anew] */
+        if (unannounce(permits))
+            return;
     if (load_relaxed(&permits->shared->waiting))
         line_serve(permits);
 }

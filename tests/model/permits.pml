@@ -3,8 +3,9 @@
 
 /* Waiting for permits: src/sync/permits.c, permits.h and line.c. The names in brackets stand at the same steps there.
  *
- * USERS processes acquire and release one of LIMIT permits, ROUNDS times each. Newcomers may pass who is in line PASSES times. DEATHS
- * of them are killed, before any step. Each process's slot is its number plus one; a place in line is its own.
+ * USERS processes acquire and release one of LIMIT permits, ROUNDS times each. Newcomers may pass who is in line PASSES times. GIVES_UP
+ * times one in line has waited for long enough, and leaves it with nothing. DEATHS of them are killed, before any step. Each process's
+ * slot is its number plus one; a place in line is its own.
  *
  * Memory: what a process stores (its ticket, its bell, `waiting`) is pending until it is committed, in any order, while its later loads
  * go on; a fence or a compare-exchange of its own commits it, and so does its death. A walk along the line is one step, and so is one over
@@ -15,7 +16,7 @@
  *
  * Checked in every interleaving: nobody sleeps for ever (no invalid end state), a permit has one holder, which is the one who took it
  * (assert), nobody who is first in line is passed without end (assert), and at the end all permits are free (assert).
- * MUTATE=1..11 breaks one step each; the check must then fail (model.py). */
+ * MUTATE=1..12 breaks one step each; the check must then fail (model.py). */
 
 #ifndef USERS
 #define USERS 3
@@ -31,6 +32,9 @@
 #endif
 #ifndef DEATHS
 #define DEATHS 0
+#endif
+#ifndef GIVES_UP
+#define GIVES_UP 0
 #endif
 #ifndef MUTATE
 #define MUTATE 0
@@ -53,7 +57,7 @@ bool dead[USERS];
 #if MUTATE == 8 || MUTATE == 9
 bool buried[USERS]; /* but not wholly */
 #endif
-byte deaths, finished;
+byte deaths, finished, gives_up = GIVES_UP;
 byte was_passed; /* since somebody was served, whoever is first in line */
 
 #define PENDING(I) (ticket[I] != ticket_stored[I] || bell_stored[I] == ASLEEP || waiting_stored[I] != NOTHING)
@@ -152,20 +156,25 @@ inline serve(I) {
 /* Others may go, or nobody is in line any more. */
 inline left(I) {
     d_step { commit(I) }; /* a fence */
-    if
-    :: !ANY_IN_LINE ->
+    do
+    :: !ANY_IN_LINE -> /* [anew] */
         waiting_stored[I] = CLEAR;
         d_step { commit(I) }; /* [quiet], a fence */
-#if MUTATE != 5
+#if MUTATE == 5
+        break
+#else
         if
         :: ANY_IN_LINE ->
             waiting_stored[I] = SET;
             d_step { commit(I) } /* a fence */
-        :: else
+        :: else -> break
         fi
+#if MUTATE == 12
+        ; break
 #endif
-    :: else
-    fi;
+#endif
+    :: else -> break
+    od;
 #if MUTATE == 4
     skip
 #else
@@ -269,7 +278,13 @@ inline wait_asleep(I) {
 #else
         try_turn(I); /* [again] */
 #endif
-        if :: at < LIMIT -> break :: else fi;
+        if
+        :: at < LIMIT -> break
+#if GIVES_UP
+        :: atomic { at == LIMIT && gives_up > 0 -> gives_up--; break }
+#endif
+        :: at == LIMIT
+        fi;
         rung = 0;
         if /* [sleep] */
         :: bell[I] != ASLEEP && bell_stored[I] != ASLEEP -> rung = bell[I] == RUNG
@@ -288,7 +303,7 @@ inline line_up(I) {
     d_step { commit(I); tickets++; own = tickets }; /* a compare-exchange takes the place */
     d_step { ticket_stored[I] = own; own = 0 }; /* [enter] */
     wait_asleep(I);
-    atomic { passed = 0; was_passed = 0 };
+    atomic { if :: at < LIMIT -> passed = 0; was_passed = 0 :: else fi };
     ticket_stored[I] = 0; /* [leave] */
     left(I)
 }
@@ -342,8 +357,12 @@ proctype user(byte I) {
         do
         :: n < ROUNDS ->
             acquire(I);
-            assert(word[at] == I + 1);
-            release(I);
+            if
+            :: at < LIMIT ->
+                assert(word[at] == I + 1);
+                release(I)
+            :: else -> at = 0
+            fi;
             n++
         :: else -> break
         od;
