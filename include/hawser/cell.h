@@ -16,7 +16,9 @@
  *
  * Trust: readers of other users (options users, groups) can only read. Readers of the writer's own user map the memory read-only
  * too, but could write to the file. Writers are of the user who made the cell. What readers read was checked: a writer that lies can
- * give wrong values, and keep hawser_cell_get() busy as long as it keeps writing, but harm nobody's memory.
+ * give wrong values, and keep hawser_cell_get() busy as long as it keeps writing, but write nobody's memory. Who may write the file of a
+ * named cell can also cut it, and its readers die of SIGBUS; a cell without a name is sealed against that. A reader that means ill can keep
+ * others from opening a named cell, and so its next writer (docs/limits.md), but holds up neither the one there is nor who reads already.
  *
  * Threads: a handle's hawser_cell_get(), look, intact, size and status: any number at once, beside one that writes and one that
  * waits. Processes: a forked child reads through its parent's handle; only the process that called hawser_cell_create() writes. */
@@ -53,9 +55,9 @@ struct hawser_cell_status {
  * size: 0: what the address's query says, and if it says nothing the cell must exist (-ENOENT).
  * options: users, groups: who may read it, besides the own user; wait. NULL for the defaults.
  * The memory is 8 to 32 times the size (status.bytes), as each value is written where nobody reads.
- * Errors: -EBUSY (it has a writer that lives), -EINVAL (address, size, or it exists with another size: the sentence tells both),
- * -EACCES (somebody else's), -EPROTO (the name is no cell's), -EOPNOTSUPP (users or groups on a file system without access lists),
- * -ENOSPC, -ENOMEM, -EMFILE, and what the system calls on files say. Any thread. */
+ * Errors: -EBUSY (it has a writer that lives), -EINVAL (address, size, another than in the address, or than that of the cell that is there:
+ * the sentence tells both), -EACCES (somebody else's), -EPROTO (the name is no cell's), -EOPNOTSUPP (users or groups on a file system
+ * without access lists), -ENOSPC, -ENOMEM, -EMFILE, and what the system calls on files say. Any thread. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_cell_create(const char *address, const hawser_options *options, uint64_t size,
                                                        hawser_cell **ret_cell);
 
@@ -76,7 +78,8 @@ HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_cell_remove(const char *address, cons
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_cell_export(hawser_cell *cell, int *ret_fd);
 
 /* Opens the cell behind such a descriptor to read it; fd stays the caller's. options: wait.
- * Errors: -EBADF, -EPROTO (no exported cell), -EMFILE, -ENOMEM. */
+ * Errors: -EBADF, -EPROTO (no exported cell), -EACCES (it has a name, and is a file of another user, who could cut it: open it by its
+ * name, with peer=), -EMFILE, -ENOMEM. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_cell_adopt(int fd, const hawser_options *options, hawser_cell **ret_cell);
 
 /* Sets the value: size bytes, 0 to that of the cell. Never waits, makes no system call unless a reader sleeps, and costs the same

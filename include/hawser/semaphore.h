@@ -102,7 +102,8 @@ HAWSER_PUBLIC int hawser_semaphore_holders(hawser_semaphore *semaphore, struct h
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_semaphore_export(hawser_semaphore *semaphore, int *ret_fd);
 
 /* Opens what such a descriptor leads to; it stays the caller's. Of the options only wait matters.
- * Errors: -EBADF, -EPROTO (it leads to no semaphore), -EUSERS, -EMFILE, -ENFILE, -ENOMEM. Any thread. */
+ * Errors: -EBADF, -EPROTO (it leads to no semaphore), -EACCES (it has a name, and is a file of another user, who could cut it: open it by
+ * its name, with peer=), -EUSERS, -EMFILE, -ENFILE, -ENOMEM. Any thread. */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_semaphore_adopt(int fd, const hawser_options *options,
                                                            hawser_semaphore **ret_semaphore);
 

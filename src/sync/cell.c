@@ -162,6 +162,9 @@ HAWSER_PUBLIC int hawser_cell_create(const char *address, const hawser_options *
     int r = place_of(address, options, &place);
     if (r < 0)
         return r;
+    if (size && place.size && size != place.size)
+        return error_set(-EINVAL, "create %s: the size is %llu, and %llu in the address", place.address.text, (unsigned long long)size,
+                         (unsigned long long)place.size);
     size = place.size ? place.size : size;
     struct object_request request = {
         .kind = &cell_kind, .address = &place.address, .options = &place.options, .access = OBJECT_WRITE,

@@ -379,6 +379,7 @@ static void wrong_names_and_sizes(void **state) {
     ASSERT_SAYS(hawser_cell_create("shm://a", NULL, 8, &cell), -EINVAL, "cell://");
     ASSERT_SAYS(hawser_cell_create("cell://a/b", NULL, 8, &cell), -EINVAL, "not allowed in a name");
     ASSERT_SAYS(hawser_cell_create("cell://a?size=0x", NULL, 8, &cell), -EINVAL, "expected a size");
+    ASSERT_SAYS(hawser_cell_create("cell://a?size=16", NULL, 8, &cell), -EINVAL, "the size is 8, and 16 in the address");
     ASSERT_SAYS(hawser_cell_create("cell://a?size=2G", NULL, 8, &cell), -EINVAL, "1 to");
     ASSERT_SAYS(hawser_cell_create("cell://a?nosuch=1", NULL, 8, &cell), -EINVAL, "unknown option");
     assert_int_equal(hawser_cell_create("cell://a", NULL, HAWSER_CELL_SIZE_MAX + 1, &cell), -EINVAL);
