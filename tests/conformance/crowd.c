@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { CROWD = 24, CROWD_MQ = 18 /* RLIMIT_MSGQUEUE */, PATIENCE_S = 10 };
@@ -385,6 +386,8 @@ static void deaths(struct cell *cell) {
     kill(children[0], SIGKILL);
     hawser_listener_close(listener);
     crowd_close(&crowd);
+    for (int k = 0; k < 2; k++) /* until it is dead it holds what the next open is to find nobody's */
+        CHECK(waitpid(children[k], NULL, 0) == children[k]);
 }
 
 /* ---- two processes, each with a thread that polls and receives, and one that sends ---- */
