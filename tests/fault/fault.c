@@ -182,6 +182,7 @@ int main(int argc, char **argv) {
     snprintf(run.scratch, sizeof run.scratch, "%s/hawser-fault-XXXXXX", temporary ? temporary : "/tmp");
     if (tally == MAP_FAILED || !mkdtemp(run.scratch))
         return 1;
+    scenario_prepare();
     for (const struct mechanism *mechanism = mechanisms; mechanism->name; mechanism++) {
         if (strcmp(mechanism->name, argv[1]) != 0)
             continue;

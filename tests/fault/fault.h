@@ -47,6 +47,7 @@ struct mechanism {
 
 extern const struct mechanism mechanisms[]; /* ends with a NULL name */
 
+void scenario_prepare(void); /* once, before any run */
 /* Returns once everything it made is gone again. strict: nothing may fail. Any broken rule is fatal(). */
 void scenario_run(const struct mechanism *mechanism, const char *directory, bool strict);
 
