@@ -60,7 +60,7 @@ LONG = QUICK + [
     ("permits", {"USERS": 3, "GIVES_UP": 1}),
     ("permits", {"USERS": 2, "ROUNDS": 2, "DEATHS": 2}),
     ("permits", {"USERS": 3, "DEATHS": 1}),
-    ("permits", {"USERS": 3, "LIMIT": 2, "ROUNDS": 2}),
+    ("permits", {"USERS": 3, "LIMIT": 2, "DEATHS": 1}),
     ("event", {"RAISES": 2, "WAITERS": 2}),
     ("event", {"RAISES": 2, "DEATHS": 1}),
     ("event", {"RAISES": 1, "RAISERS": 3, "DEATHS": 1}),
