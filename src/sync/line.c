@@ -284,12 +284,16 @@ static int arm(struct permits *permits, struct permits_waiter *self, uint32_t n)
     return try_turn(permits, self, n); /* [again] */
 }
 
-/* As futex(2) has it. */
+/* As futex(2) has it, but that a signal does not end it: who gets one every 20 ms would never come to look. */
 static long sleep_on(struct permits_waiter *self, int64_t most_ns, int64_t deadline) {
-    int64_t now = clock_now();
-    int64_t left_ns = deadline == DEADLINE_NEVER || deadline - now > most_ns ? most_ns : deadline > now ? deadline - now : 0;
-    struct timespec timeout = { .tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000) };
-    return sys_futex(&self->bell, FUTEX_WAIT, BELL_ASLEEP, &timeout, 0); /* [sleep] */
+    int64_t until = deadline_earlier(deadline, clock_now() + most_ns);
+    long r;
+    do {
+        int64_t now = clock_now(), left_ns = until > now ? until - now : 0;
+        struct timespec timeout = { .tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000) };
+        r = sys_futex(&self->bell, FUTEX_WAIT, BELL_ASLEEP, &timeout, 0); /* [sleep] */
+    } while (r == -EINTR);
+    return r;
 }
 
 /* True: nobody rang until it was time to look. */

@@ -312,6 +312,33 @@ static void test_waiter_behind_the_dead(void **state) {
     sys_munmap(memory, permits_size(1));
 }
 
+/* A signal every 5 ms. */
+static long interrupted_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout, uint32_t bits) {
+    const struct timespec brief = { .tv_nsec = 5 * MS };
+    bool shortened = timeout && (timeout->tv_sec > 0 || timeout->tv_nsec > brief.tv_nsec);
+    long r = sys_table_real.futex(word, operation, value, shortened ? &brief : timeout, bits);
+    return r == -ETIMEDOUT && shortened ? -EINTR : r;
+}
+
+/* Nor does that keep a waiter from looking. */
+static void test_waiter_amid_signals(void **state) {
+    (void)state;
+    void *memory = memory_of(1);
+    struct permits *holder = view_of(memory, 1, 1, HAWSER_WAIT_BLOCK), *waiter = view_of(memory, 1, 2, HAWSER_WAIT_BLOCK);
+    assert_int_equal(permits_acquire(holder, 1, DEADLINE_PAST), 0);
+    store_relaxed(&shared->dead[1], 1);
+    sys_table.futex = interrupted_futex;
+    int64_t death = clock_now();
+    int r = permits_acquire(waiter, 1, death + 1000 * MS);
+    int64_t told = clock_now();
+    sys_table = sys_table_real;
+    assert_int_equal(r, PERMITS_HELD_DIED);
+    assert_true(told - death < 100 * MS);
+    free(waiter);
+    free(holder);
+    sys_munmap(memory, permits_size(1));
+}
+
 /* Numbers that no honest user writes: nobody crashes, loops without end or takes what is not there. */
 static void test_nonsense(void **state) {
     (void)state;
@@ -411,8 +438,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_take_and_give),      TEST(test_all_or_none),        TEST(test_permits_of_the_dead), TEST(test_torn_only_inside),
         TEST(test_format),             TEST(test_line_is_an_order),   TEST(test_leaving_the_line),    TEST(test_passing_has_an_end),
-        TEST(test_waiter_behind_the_dead), TEST(test_nonsense),       TEST(test_exclusion),           TEST(test_crowd),
+        TEST(test_waiter_behind_the_dead),
+        TEST(test_nonsense),
+        TEST(test_exclusion),
+        TEST(test_crowd),
         TEST(test_several_are_not_passed),
+        TEST(test_waiter_amid_signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
