@@ -16,8 +16,10 @@
  * Fairness: waiters are served in the order in which they began to sleep. A newcomer who finds permits free takes them although others
  * wait, so that they are not idle while a sleeper wakes up; but once the waiter that is first in line has been woken for a permit and
  * found it taken, no newcomer passes it any more, and before that at most 1024 do (and those whose calls are under way at that moment):
- * then they queue behind it. So the one at place k is passed at most 1024 times k, and who waits for several permits by nobody once it is
- * first in line, so that it is not starved by those who want one.
+ * then they queue behind it, until one in line is served. Of several permits that may be one behind the first, as there is enough for
+ * both; but only 31 of those let newcomers pass again before the first has its own. So the one at place k is passed at most 1024 times k,
+ * of several permits 32768 times k; and who waits for several permits by nobody once it is first in line, so that it is not starved by
+ * those who want one.
  *
  * Names: "sem://NAME" is a file in the runtime directory (hawser(3)), or of an absolute path, that exists while a process has it open; the
  * last close removes it, after kills the next open does, or hawser_gc(). "sem://" has no name: it is shared with forked children,

@@ -120,8 +120,9 @@ static void left(struct permits *permits) {
 }
 
 static void leave(struct permits *permits, struct permits_waiter *self, bool served) {
+    uint64_t wanted;
     if (served)
-        permits_next_turn(permits, true);
+        permits_next_turn(permits, before(permits, self, &wanted) == 0 ? TURN_FIRST : TURN_AHEAD);
     store_relaxed(&self->ticket, 0); /* [leave] */
     store_release(&self->owner, 0);  /* pairs with enter: whoever has it next finds no ticket */
     left(permits);
@@ -315,7 +316,7 @@ static int insist(struct permits *permits, struct permits_waiter *self, uint32_t
     uint64_t wanted;
     if (before(permits, self, &wanted) > 0)
         return -EAGAIN;
-    permits_next_turn(permits, false); /* [insist] */
+    permits_next_turn(permits, TURN_CLOSED); /* [insist] */
     if (!may_spin(permits))
         return -EAGAIN;
     int64_t until = deadline_earlier(deadline, clock_now() + SPIN_NS);
@@ -330,7 +331,7 @@ static int insist(struct permits *permits, struct permits_waiter *self, uint32_t
 static void stop_passing(struct permits *permits, const struct permits_waiter *self, uint32_t n) {
     uint64_t wanted;
     if (n > 1 && before(permits, self, &wanted) == 0)
-        permits_next_turn(permits, false);
+        permits_next_turn(permits, TURN_CLOSED);
 }
 
 /* One in line that sleeps until its turn comes. */

@@ -19,8 +19,13 @@ int permits_take_new(struct permits *permits, uint32_t n);
 /* The same; and what the dead hold is as good as free: looks for them, but not for a millisecond after a look in vain. */
 int permits_try(struct permits *permits, uint32_t n);
 
-/* Passes bought before count no more. open: one in line has what it wants, and passes begin anew; else nobody passes for now. */
-void permits_next_turn(struct permits *permits, bool open);
+/* Passes bought before count no more. */
+enum permits_turn {
+    TURN_FIRST,  /* the first in line has what it wants: passes begin anew */
+    TURN_AHEAD,  /* another has, as there was enough for both: the same, but only so often before the first has */
+    TURN_CLOSED, /* nobody passes for now */
+};
+void permits_next_turn(struct permits *permits, enum permits_turn turn);
 
 /* ---- line.c ---- */
 

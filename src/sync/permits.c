@@ -12,6 +12,9 @@
 #include <string.h>
 
 #define TURN_SHIFT 16
+#define AHEAD_SHIFT 11 /* below it: passes sold */
+#define SOLD_MASK ((UINT64_C(1) << AHEAD_SHIFT) - 1)
+#define AHEAD_MASK ((UINT64_C(1) << (TURN_SHIFT - AHEAD_SHIFT)) - 1)
 #define LOOK_TRY_NS 1000000 /* who only tries looks for the dead no more often */
 
 static uint32_t shift_of(uint32_t limit) { return limit <= PERMITS_APART ? 4 : 0; }
@@ -129,7 +132,7 @@ static bool may_pass(struct permits *permits) {
         if (own >> TURN_SHIFT == sold >> TURN_SHIFT && (own & 0xffff) > 0) {
             if (compare_exchange(&permits->pass, &own, own - 1)) /* pairs with nothing: the same */
                 return true;
-        } else if ((sold & 0xffff) + PERMITS_BATCH > PERMITS_PASSES) {
+        } else if ((sold & SOLD_MASK) + PERMITS_BATCH > PERMITS_PASSES) {
             return false;
         } else if (compare_exchange(&shared->passed, &sold, sold + PERMITS_BATCH)) { /* pairs with nothing: the same */
             store_relaxed(&permits->pass, (sold >> TURN_SHIFT << TURN_SHIFT) + PERMITS_BATCH - 1);
@@ -139,9 +142,17 @@ static bool may_pass(struct permits *permits) {
     return false;
 }
 
-void permits_next_turn(struct permits *permits, bool open) {
-    uint64_t *passed = &permits->shared->passed, old = load_relaxed(passed);
-    store_relaxed(passed, ((old >> TURN_SHIFT) + 1) << TURN_SHIFT | (open ? 0 : PERMITS_PASSES));
+/* Tried so often, as in may_pass: a turn that does not begin lets fewer pass, never more than one that goes on does. */
+void permits_next_turn(struct permits *permits, enum permits_turn turn) {
+    uint64_t *passed = &permits->shared->passed, old = load_relaxed(passed), next;
+    unsigned tries = 0;
+    do {
+        uint64_t ahead = (old >> AHEAD_SHIFT & AHEAD_MASK) + (turn == TURN_AHEAD);
+        if (turn == TURN_AHEAD && ahead > PERMITS_AHEAD)
+            return;
+        next = ((old >> TURN_SHIFT) + 1) << TURN_SHIFT | (turn == TURN_FIRST ? 0 : ahead << AHEAD_SHIFT);
+        next |= turn == TURN_CLOSED ? PERMITS_PASSES : 0;
+    } while (!compare_exchange(passed, &old, next) && ++tries < 8); /* pairs with nothing: the word is all there is */
 }
 
 int permits_take_new(struct permits *permits, uint32_t n) {

@@ -10,9 +10,10 @@
  *
  * Who must wait for long has a place in line: a record with its slot, its ticket and the word it sleeps on. Tickets are the order;
  * a waiter may take when what those before it want and what it wants is free. Newcomers may pass them, so that a permit is never idle
- * while its next owner wakes up: at most PERMITS_PASSES times before the first in line has its own, and not once more when that one has
- * been woken for a permit and found it taken, nor where it wants several. They buy the right in batches, for a turn: the word `passed` holds the turn and what
- * was sold in it.
+ * while its next owner wakes up: at most PERMITS_PASSES times a turn, and not once more in it when the first in line has been woken for
+ * a permit and found it taken, nor where it wants several. A turn ends when one in line is served; but before the first is, at most
+ * PERMITS_AHEAD others begin one. The right is bought in batches, for a turn: the word `passed` holds the turn, how many were so begun, and
+ * what was sold in it.
  *
  * `waiting` only says that somebody may be in line. Where it is wrong, where a wake-up is lost as its sender dies, and where a holder or
  * one in line dies, sleepers find out by looking: the first two in line every LOOK_NS; the others, every LOOK_LATE_NS, only at whether
@@ -31,6 +32,7 @@
 #define PERMITS_MOST 65536u
 #define PERMITS_WAITERS 1024u /* places in line; who finds none naps */
 #define PERMITS_PASSES 1024u
+#define PERMITS_AHEAD 31u
 #define PERMITS_BATCH 64u
 #define PERMITS_SLOT_MOST 8191u
 #define PERMITS_LINE 64u
@@ -61,7 +63,7 @@ struct permits_shared {
     uint32_t reserved_first[12];
     uint32_t waiting; /* 1: somebody may be in line */
     uint32_t used;    /* no waiter from here on was ever anybody's */
-    uint64_t passed;  /* turn << 16 | passes sold in it */
+    uint64_t passed;  /* turn << 16 | turns begun by others than the first in line << 11 | passes sold in it */
     uint32_t looks;   /* how often somebody in line looked for the dead */
     uint32_t reserved_second[11];
     uint64_t tickets; /* drawn so far */

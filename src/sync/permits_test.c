@@ -292,6 +292,25 @@ static void test_several_are_not_passed(void **state) {
     sys_munmap(memory, permits_size(2));
 }
 
+/* One that is slow to wake up is passed so often, too, although others, behind it in line, are served meanwhile. */
+static void test_passing_has_an_end_for_the_first(void **state) {
+    (void)state;
+    void *memory = memory_of(2);
+    struct permits *a = view_of(memory, 2, 1, HAWSER_WAIT_BLOCK);
+    uint32_t passes = 0;
+    a->shared->waiters[0] = (struct permits_waiter){ .owner = 9, .ticket = 1, .wanted = 1 };
+    a->shared->tickets = a->shared->used = a->shared->waiting = 1;
+    for (uint32_t queued = 0; queued < 3 * PERMITS_AHEAD; queued++) {
+        for (; permits_acquire(a, 1, DEADLINE_PAST) == 0; passes++)
+            assert_int_equal(permits_release(a, 1), 0);
+        assert_int_equal(permits_acquire(a, 1, DEADLINE_NEVER), 0); /* in line: there is one for it and one for the first */
+        assert_int_equal(permits_release(a, 1), 0);
+    }
+    assert_int_equal(passes, PERMITS_PASSES * (1 + PERMITS_AHEAD));
+    free(a);
+    sys_munmap(memory, permits_size(2));
+}
+
 /* Holder and the first three in line die: the fourth has what they had within 100 ms. */
 static void test_waiter_behind_the_dead(void **state) {
     (void)state;
@@ -444,6 +463,7 @@ int main(void) {
         TEST(test_crowd),
         TEST(test_several_are_not_passed),
         TEST(test_waiter_amid_signals),
+        TEST(test_passing_has_an_end_for_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

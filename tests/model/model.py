@@ -110,8 +110,9 @@ BROKEN = {
         ("permits of the dead stay theirs", {"USERS": 2, "DEATHS": 1}),
         ("the dead stay in line", {"USERS": 3, "DEATHS": 1}),
         ("nobody looks at who is before it in line", {"USERS": 3, "DEATHS": 1, "PASSES": 0}),
-        ("newcomers pass without end", {"USERS": 3, "ROUNDS": 2}),
+        ("newcomers pass without end", {"USERS": 3, "ROUNDS": 2, "AHEAD": 0}),
         ("what was taken back is not looked at anew", {"USERS": 3, "GIVES_UP": 1}),
+        ("who is served before the first in line lets them pass again", {"USERS": 3, "LIMIT": 2, "ROUNDS": 3, "AHEAD": 0}),
     ],
     "event": [
         ("who falls asleep has no fence", {"RAISES": 2}),

@@ -3,9 +3,10 @@
 
 /* Waiting for permits: src/sync/permits.c, permits.h and line.c. The names in brackets stand at the same steps there.
  *
- * USERS processes acquire and release one of LIMIT permits, ROUNDS times each. Newcomers may pass who is in line PASSES times. GIVES_UP
- * times one in line has waited for long enough, and leaves it with nothing. DEATHS of them are killed, before any step. Each process's
- * slot is its number plus one; a place in line is its own.
+ * USERS processes acquire and release one of LIMIT permits, ROUNDS times each. Newcomers may pass who is in line PASSES times; then
+ * again when one is served, but before the first in line is, only AHEAD times. GIVES_UP times one in line has waited for long enough, and
+ * leaves it with nothing. DEATHS of them are killed, before any step. Each process's slot is its number plus one; a place in line is its
+ * own.
  *
  * Memory: what a process stores (its ticket, its bell, `waiting`) is pending until it is committed, in any order, while its later loads
  * go on; a fence or a compare-exchange of its own commits it, and so does its death. A walk along the line is one step, and so is one over
@@ -16,7 +17,7 @@
  *
  * Checked in every interleaving: nobody sleeps for ever (no invalid end state), a permit has one holder, which is the one who took it
  * (assert), nobody who is first in line is passed without end (assert), and at the end all permits are free (assert).
- * MUTATE=1..12 breaks one step each; the check must then fail (model.py). */
+ * MUTATE=1..13 breaks one step each; the check must then fail (model.py). */
 
 #ifndef USERS
 #define USERS 3
@@ -29,6 +30,9 @@
 #endif
 #ifndef PASSES
 #define PASSES 1
+#endif
+#ifndef AHEAD
+#define AHEAD 1
 #endif
 #ifndef DEATHS
 #define DEATHS 0
@@ -50,7 +54,7 @@
 #define LOOK_FIRST 2
 
 byte word[LIMIT];
-byte tickets, passed;
+byte tickets, passed, ahead;
 byte ticket[USERS], ticket_stored[USERS], bell[USERS], bell_stored[USERS];
 byte waiting, waiting_stored[USERS];
 bool dead[USERS];
@@ -58,7 +62,7 @@ bool dead[USERS];
 bool buried[USERS]; /* but not wholly */
 #endif
 byte deaths, finished, gives_up = GIVES_UP;
-byte was_passed; /* since somebody was served, whoever is first in line */
+byte was_passed; /* since the first in line was served: whoever is that now */
 
 #define PENDING(I) (ticket[I] != ticket_stored[I] || bell_stored[I] == ASLEEP || waiting_stored[I] != NOTHING)
 
@@ -303,7 +307,18 @@ inline line_up(I) {
     d_step { commit(I); tickets++; own = tickets }; /* a compare-exchange takes the place */
     d_step { ticket_stored[I] = own; own = 0 }; /* [enter] */
     wait_asleep(I);
-    atomic { if :: at < LIMIT -> passed = 0; was_passed = 0 :: else fi };
+    atomic {
+        if
+        :: at == LIMIT
+        :: at < LIMIT && RANK(I) == 0 -> passed = 0; ahead = 0; was_passed = 0
+#if MUTATE == 13
+        :: at < LIMIT && RANK(I) > 0 -> passed = 0
+#else
+        :: at < LIMIT && RANK(I) > 0 && ahead < AHEAD -> passed = 0; ahead++
+#endif
+        :: else
+        fi
+    };
     ticket_stored[I] = 0; /* [leave] */
     left(I)
 }
@@ -322,7 +337,7 @@ inline acquire(I) {
             :: else -> at = LIMIT
             fi
         };
-        assert(was_passed <= PASSES);
+        assert(was_passed <= PASSES * (1 + AHEAD));
         if :: at == LIMIT :: else -> take(I) fi
     :: waiting == 1 && FREE_NOW == 0 -> at = LIMIT
     fi;
