@@ -20,7 +20,7 @@
 
 #define LOOK_NS INT64_C(25000000)
 #define LOOK_LATE_NS INT64_C(40000000)
-#define LOOK_FIRST 2u          /* so many in line look at all, and are looked at by the others */
+#define LOOK_FIRST 2u          /* so many in line look every LOOK_NS, and are looked at by all who look */
 #define NAP_CROWDED_NS 2000000 /* without a place in line */
 
 #define SPIN_NS 50000
@@ -174,21 +174,31 @@ static bool look_at_all(struct permits *permits) {
     return found;
 }
 
+/* Who died after it had left the line, but before it said that nobody is in it, left newcomers to pass nobody. */
+static bool quieten(struct permits *permits) {
+    uint64_t ticket;
+    if (!permits_waiting(permits) || next_in_line(permits, 0, &ticket))
+        return false;
+    left(permits);
+    return true;
+}
+
+/* Whoever looks looks at all: one behind the first two does so where they do not, be they dead or stopped. */
 bool line_look(struct permits *permits, const struct permits_waiter *self) {
-    bool any = false, found = true, own = self == NULL;
+    bool any = false, found = true;
     if (self)
         add_relaxed(&permits->shared->looks, 1);
-    while (found) { /* who comes first after a dead one may be dead, too */
+    for (uint32_t tries = 0; found && tries < PERMITS_WAITERS; tries++) { /* who comes first after a dead one may be dead, too */
         uint64_t ticket = 0;
         found = false;
         for (uint32_t i = 0; i < LOOK_FIRST && !found; i++) {
             const struct permits_waiter *waiter = next_in_line(permits, ticket, &ticket);
-            own = own || waiter == self;
             found = waiter && waiter != self && bury(permits, load_relaxed(&waiter->owner));
         }
         any = any || found;
     }
-    return (own && look_at_all(permits)) || any;
+    any = look_at_all(permits) || any;
+    return quieten(permits) || any;
 }
 
 bool permits_look(struct permits *permits) { return line_look(permits, NULL); }

@@ -17,7 +17,7 @@
  *
  * `waiting` only says that somebody may be in line. Where it is wrong, where a wake-up is lost as its sender dies, and where a holder or
  * one in line dies, sleepers find out by looking: the first two in line every LOOK_NS; the others, every LOOK_LATE_NS, only at whether
- * anybody looked meanwhile, and if not at the first two. Whether a slot is dead, its owners know.
+ * anybody looked meanwhile, and if nobody did, as those are dead or stopped, they look, too. Whether a slot is dead, its owners know.
  *
  * Its users trust each other: one that writes nonsense makes the others wait, or hold too many; but nothing read here leads anyone
  * out of bounds or into an endless loop. */

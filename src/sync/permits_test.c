@@ -331,6 +331,38 @@ static void test_waiter_behind_the_dead(void **state) {
     sys_munmap(memory, permits_size(1));
 }
 
+/* The first two in line are stopped, and the holder of all dies: there is one for the third, too. */
+static void test_waiter_behind_the_stopped(void **state) {
+    (void)state;
+    void *memory = memory_of(3);
+    struct permits *holder = view_of(memory, 3, 1, HAWSER_WAIT_BLOCK);
+    struct waiter last;
+    assert_int_equal(permits_acquire(holder, 3, DEADLINE_PAST), 0);
+    for (uint32_t i = 0; i < 2; i++)
+        holder->shared->waiters[i] = (struct permits_waiter){ .owner = 2 + i, .ticket = 1 + i, .wanted = 1, .bell = BELL_ASLEEP };
+    holder->shared->tickets = holder->shared->used = 2;
+    begin(&last, memory, 3, 5, 1);
+    store_relaxed(&shared->dead[1], 1);
+    int64_t death = clock_now();
+    assert_int_equal(end(&last), PERMITS_HELD_DIED);
+    assert_true(clock_now() - death < 100 * MS);
+    free(holder);
+    sys_munmap(memory, permits_size(3));
+}
+
+/* One was killed between leaving the line and saying that nobody is in it, with all its passes used: who tries is not refused. */
+static void test_nobody_in_line(void **state) {
+    (void)state;
+    void *memory = memory_of(1);
+    struct permits *permits = view_of(memory, 1, 1, HAWSER_WAIT_BLOCK);
+    permits->shared->waiting = permits->shared->used = 1;
+    permits->shared->passed = PERMITS_PASSES;
+    assert_int_equal(permits_acquire(permits, 1, DEADLINE_PAST), 0);
+    assert_int_equal(load_relaxed(&permits->shared->waiting), 0);
+    free(permits);
+    sys_munmap(memory, permits_size(1));
+}
+
 /* A signal every 5 ms. */
 static long interrupted_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout, uint32_t bits) {
     const struct timespec brief = { .tv_nsec = 5 * MS };
@@ -364,6 +396,7 @@ static void test_nonsense(void **state) {
     void *memory = memory_of(4);
     struct permits *permits = view_of(memory, 4, 1, HAWSER_WAIT_BLOCK);
     memset(permits->shared->waiters, 0xff, sizeof permits->shared->waiters);
+    permits->shared->waiters[3].ticket = 7;
     memset(&permits->shared->waiting, 0xff, 3 * sizeof(uint32_t));
     permits->shared->passed = UINT64_MAX;
     permits->words[0] = 123456;
@@ -464,6 +497,8 @@ int main(void) {
         TEST(test_several_are_not_passed),
         TEST(test_waiter_amid_signals),
         TEST(test_passing_has_an_end_for_the_first),
+        TEST(test_waiter_behind_the_stopped),
+        TEST(test_nobody_in_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
