@@ -31,7 +31,9 @@
  * Errors that any call can return, besides what stands at it:
  *   -EINVAL  a NULL or malformed argument; nothing was done
  *   -ESTALE  this is a forked child, and its parent's semaphore was given up before the child first used it
- *   -EUSERS  this is a forked child, and 8191 processes have the semaphore open */
+ *   -EUSERS  this is a forked child, and 8191 processes have the semaphore open
+ *   -EBUSY   this is a forked child, or hawser_semaphore_open(), and for 2 s a process was stopped in the instant in which it looks
+ *            whether the semaphore is left over */
 
 #include <hawser/base.h>
 #include <hawser/options.h>

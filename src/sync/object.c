@@ -199,11 +199,19 @@ int object_unlink(struct object *object) {
 
 /* ---- Members ---- */
 
+/* Another child of the same parent may be looking whether the parent left it alone. */
 int object_join(struct object *object) {
-    object_process_enter();
-    int error = object_view_join(object);
-    object_process_leave();
-    return error;
+    int64_t nap_ns = NAME_NAP_NS, deadline = clock_now() + PATIENCE_NS;
+    for (;;) {
+        object_process_enter();
+        int error = object_view_join(object);
+        object_process_leave();
+        if (error != -EAGAIN)
+            return error;
+        if (deadline_passed(deadline))
+            return error_note(-EBUSY, "somebody looked all the time whether the object is left over");
+        name_nap(&nap_ns, deadline);
+    }
 }
 
 bool object_reclaim(struct object *object, uint32_t slot) {

@@ -96,7 +96,7 @@ int object_open(const struct object_request *request, struct object **ret_object
 struct object *object_close(struct object *object);
 
 /* First in each public call: in a forked child, joins. 0; -ESTALE: the name was given up before this child first used it;
- * -EUSERS, -ENOMEM. */
+ * -EUSERS, -ENOMEM; -EBUSY: a process stopped while it looked whether the object is left over. */
 int object_join(struct object *object);
 static inline int object_enter(struct object *object) {
     return __builtin_expect(load_relaxed(&object->process) == process_self(), 1) ? 0 : object_join(object);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/fork_test.h"
 #include "base/sys.h"
+#include "sync/object_process.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -203,6 +204,23 @@ static void a_child_comes_too_late(void **state) {
     assert_true(exists("thing"));
     assert_int_equal(order(&child, 'c'), 0);
     finish(&child);
+}
+
+/* A sibling that joins first looks whether it is alone, and cleans up. */
+static void a_child_waits_for_who_looks(void **state) {
+    (void)state;
+    struct object *object = open_new(NAME);
+    struct actor child = act(object, -1);
+    struct pollfd told = { .fd = child.socket, .events = POLLIN };
+    assert_int_equal(object_lock_bytes(object->file->write_fd, F_WRLCK, 0, OBJECT_LOCK_ALL), 0);
+    tell(&child, 'e');
+    assert_int_equal(poll(&told, 1, 20), 0);
+    object_process_settle(object->file);
+    assert_int_equal(answer(&child), 0);
+    assert_int_equal(object_members(object, 100), 2);
+    assert_int_equal(order(&child, 'c'), 0);
+    finish(&child);
+    object_close(object);
 }
 
 static void a_child_opens_what_it_inherited(void **state) {
@@ -519,6 +537,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_permanent_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_forked_child_joins, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_child_comes_too_late, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_child_waits_for_who_looks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_child_opens_what_it_inherited, set_up, tear_down),
         cmocka_unit_test_setup_teardown(readers_are_members, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_reader_becomes_a_writer, set_up, tear_down),

@@ -273,8 +273,6 @@ int object_view_birth(struct object_file *file, void *map, const struct object_r
 /* The child is not to find itself alone with a file that its parent has left: others may have made another of that name. */
 static int join_inherited(struct object_file *file, bool *ret_alone) {
     int error = object_process_join(file, ret_alone);
-    if (error == -EAGAIN)
-        return error_set(-EBUSY, "\"%s\" is being looked at by a process that removes what is left over; try again", shown(file));
     if (!error && file->path[0] && object_names(file->path, file->device, file->inode) == 0) {
         error = error_set(-ESTALE, "\"%s\" was given up by the process that opened it before this forked one first used it; open it again",
                           file->path);

@@ -19,7 +19,7 @@ int object_view_read_fd(struct object_file *file);
 /* As object_seal(). */
 int object_view_seal(struct object *object);
 
-/* In a forked child: becomes a member, and the object the child's own. */
+/* In a forked child: becomes a member, and the object the child's own. -EAGAIN: somebody just looks whether the file can go. */
 int object_view_join(struct object *object);
 
 /* Frees it. What the slot holds was given back already. */
