@@ -221,6 +221,7 @@ static int enter(hawser_semaphore *semaphore) {
     if (r < 0)
         return r;
     store_relaxed(&semaphore->permits.slot, semaphore->object->slot);
+    store_relaxed(&semaphore->permits.pass, 0); /* those are its parent's */
     store_release(&semaphore->process, process_self()); /* pairs with entered */
     return 0;
 }

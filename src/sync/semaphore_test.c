@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <hawser/hawser.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +88,46 @@ static void a_child_holds_nothing(void **state) {
     assert_int_equal(status, 0);
     assert_int_equal(hawser_unlock(semaphore), 0);
     hawser_semaphore_close(semaphore);
+}
+
+static int pass_often(hawser_semaphore *semaphore) {
+    int passes = 0;
+    for (; passes < 100 && hawser_semaphore_acquire(semaphore, 1, HAWSER_NOW) == 0; passes++)
+        if (hawser_semaphore_release(semaphore, 1) < 0)
+            return 0;
+    return passes;
+}
+
+/* The right to pass a waiter, once bought, is not forked. */
+static void children_inherit_no_passes(void **state) {
+    (void)state;
+    struct hawser_semaphore_status now = HAWSER_SEMAPHORE_STATUS_INIT;
+    hawser_semaphore *semaphore = open_new("sem://", 1);
+    int status, passes = 0;
+    assert_int_equal(hawser_semaphore_acquire(semaphore, 1, HAWSER_NOW), 0);
+    pid_t waiter = fork_child();
+    if (waiter == 0)
+        _exit(hawser_semaphore_acquire(semaphore, 1, HAWSER_FOREVER));
+    while (now.waiting == 0)
+        assert_int_equal(hawser_semaphore_status(semaphore, &now), 0);
+    kill(waiter, SIGSTOP); /* slow to wake up */
+    assert_int_equal(waitpid(waiter, &status, WUNTRACED), waiter);
+    assert_int_equal(hawser_semaphore_release(semaphore, 1), 0);
+    assert_int_equal(hawser_semaphore_acquire(semaphore, 1, HAWSER_NOW), 0);
+    assert_int_equal(hawser_semaphore_release(semaphore, 1), 0);
+    for (unsigned i = 0; i < 20; i++) {
+        pid_t child = fork_child();
+        if (child == 0)
+            _exit(pass_often(semaphore));
+        assert_int_equal(waitpid(child, &status, 0), child);
+        passes += WEXITSTATUS(status);
+    }
+    if (passes < 512 || passes >= 1024)
+        fail_msg("%d passes", passes);
+    kill(waiter, SIGCONT);
+    hawser_semaphore_close(semaphore);
+    assert_int_equal(waitpid(waiter, &status, 0), waiter);
+    assert_int_equal(status, 0);
 }
 
 /* ---- Faults ---- */
@@ -182,6 +223,7 @@ static void every_call_may_fail(void **state) {
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, set_up, tear_down)
 
 int main(void) {
-    const struct CMUnitTest tests[] = { TEST(refusals_say_why), TEST(a_child_holds_nothing), TEST(every_call_may_fail) };
+    const struct CMUnitTest tests[] = { TEST(refusals_say_why), TEST(a_child_holds_nothing), TEST(children_inherit_no_passes),
+                                        TEST(every_call_may_fail) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
