@@ -284,14 +284,19 @@ static int try_turn(struct permits *permits, const struct permits_waiter *self, 
     return permits_free_at_least(permits, wanted) ? permits_take(permits, n) : -EAGAIN;
 }
 
+/* Somebody is in line: also said again, as who said that nobody is may have died before it looked whether that is true. */
+static void announce(struct permits *permits) {
+    if (load_relaxed(&permits->shared->waiting) != 0)
+        return;
+    store_relaxed(&permits->shared->waiting, 1); /* [announce] */
+    fence_seq_cst(); /* pairs with permit_give and permits_waiting: who frees sees the 1, or we see what was freed */
+}
+
 /* From here on we are rung. */
 static int arm(struct permits *permits, struct permits_waiter *self, uint32_t n) {
     store_relaxed(&self->bell, BELL_ASLEEP); /* [arm] */
     fence_seq_cst(); /* pairs with permit_give, left and unannounce: we see what was freed, or who freed it sees us */
-    if (load_relaxed(&permits->shared->waiting) == 0) {
-        store_relaxed(&permits->shared->waiting, 1); /* [announce] */
-        fence_seq_cst(); /* pairs with permit_give: the same */
-    }
+    announce(permits);
     return try_turn(permits, self, n); /* [again] */
 }
 
@@ -374,6 +379,7 @@ static int wait_awake(struct permits *permits, struct permits_waiter *self, uint
         if (now >= look) {
             stop_passing(permits, self, n);
             line_look(permits, self);
+            announce(permits);
             look = now + LOOK_NS;
         }
         pauses(SPIN_PAUSES_FIRST);

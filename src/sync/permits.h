@@ -156,8 +156,8 @@ static inline bool permits_take_quick(struct permits *permits) {
 /* False: this process does not hold it. */
 static inline bool permit_give(struct permits *permits, uint32_t *word, uint32_t as) {
     uint32_t slot = permits->slot;
-    /* [free]; pairs with permits_take_quick, permit_take, arm and unannounce: the last two see the word, or we see that somebody
-     * waits, as this is a fence, too */
+    /* [free]; pairs with permits_take_quick, permit_take, arm, announce and unannounce: the last three see the word, or we see that
+     * somebody waits, in permits_waiting */
     return compare_exchange(word, &slot, as);
 }
 
@@ -166,4 +166,7 @@ static inline bool permits_give_quick(struct permits *permits) {
     return permit_give(permits, load_relaxed(&permits->near), PERMIT_FREE);
 }
 
-static inline bool permits_waiting(const struct permits *permits) { return load_relaxed(&permits->shared->waiting) != 0; }
+/* As a compare-exchange before it is no fence on machines that are not x86; there this costs nothing. */
+static inline bool permits_waiting(const struct permits *permits) {
+    return load_seq_cst(&permits->shared->waiting) != 0; /* pairs with announce: who frees sees the 1, or it sees what was freed */
+}

@@ -390,6 +390,26 @@ static void test_waiter_amid_signals(void **state) {
     sys_munmap(memory, permits_size(1));
 }
 
+/* Who does not sleep says that it is in line as sleepers do, again and again: somebody may have died who took that back. */
+static void test_waiter_awake(void **state) {
+    (void)state;
+    void *memory = memory_of(1);
+    struct permits *holder = view_of(memory, 1, 1, HAWSER_WAIT_BLOCK);
+    struct waiter waiter = { .permits = view_of(memory, 1, 2, HAWSER_WAIT_SPIN), .wanted = 1 };
+    assert_int_equal(permits_acquire(holder, 1, DEADLINE_PAST), 0);
+    assert_int_equal(pthread_create(&waiter.thread, NULL, wait_once, &waiter), 0);
+    while (!load_relaxed(&holder->shared->waiting))
+        sys_sched_yield();
+    store_relaxed(&holder->shared->waiting, 0);
+    for (int64_t end_ns = clock_now() + 2000 * MS; !load_relaxed(&holder->shared->waiting) && clock_now() < end_ns;)
+        sys_sched_yield();
+    assert_int_equal(load_relaxed(&holder->shared->waiting), 1);
+    assert_int_equal(permits_release(holder, 1), 0);
+    assert_int_equal(end(&waiter), 0);
+    free(holder);
+    sys_munmap(memory, permits_size(1));
+}
+
 /* Numbers that no honest user writes: nobody crashes, loops without end or takes what is not there. */
 static void test_nonsense(void **state) {
     (void)state;
@@ -499,6 +519,7 @@ int main(void) {
         TEST(test_passing_has_an_end_for_the_first),
         TEST(test_waiter_behind_the_stopped),
         TEST(test_nobody_in_line),
+        TEST(test_waiter_awake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
