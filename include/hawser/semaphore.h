@@ -64,7 +64,7 @@ HAWSER_PUBLIC hawser_semaphore *hawser_semaphore_close(hawser_semaphore *semapho
  * Errors: -ETIMEDOUT, -EAGAIN (HAWSER_NOW; also when a permit is free, but this caller may not pass those who wait). */
 HAWSER_PUBLIC HAWSER_MUST_CHECK int hawser_semaphore_acquire(hawser_semaphore *semaphore, uint32_t n, int64_t timeout);
 
-/* Gives n permits back. Errors: -EPERM (this process holds fewer; it keeps those). */
+/* Gives n permits back. Errors: -EPERM (this process holds fewer; it keeps those, unless threads of it release them at the same time). */
 HAWSER_PUBLIC int hawser_semaphore_release(hawser_semaphore *semaphore, uint32_t n);
 
 /* A semaphore of one permit is a lock, whose owner is the thread. Not to be mixed with acquire and release.

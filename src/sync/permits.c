@@ -82,42 +82,41 @@ static int permit_take(struct permits *permits, uint32_t *word) {
     return is_free(old) && compare_exchange(word, &old, permits->slot) ? old == PERMIT_DIED : -EAGAIN;
 }
 
-/* Up to n of them; how many. */
-static uint32_t take_some(struct permits *permits, uint32_t n, bool *died) {
+/* Up to n of them; how many, and how many of these a dead process had last. */
+static uint32_t take_some(struct permits *permits, uint32_t n, uint32_t *ret_died) {
     uint32_t *word = load_relaxed(&permits->near), taken = 0;
     for (uint32_t i = 0; taken < n && i < permits->limit; i++, word = next_word(permits, word)) {
         int r = permit_take(permits, word);
         if (r < 0)
             continue;
         taken++;
-        *died = *died || r == PERMITS_HELD_DIED;
+        *ret_died += r == PERMITS_HELD_DIED;
         store_relaxed(&permits->near, word);
     }
     return taken;
 }
 
-/* Permits of one slot are all alike: whichever are given back, as many are. How many were. */
-static uint32_t give_some(struct permits *permits, uint32_t n, uint32_t as) {
+/* Permits of one slot are all alike: whichever are given back, as many are, so many of them as from the dead. How many were. */
+static uint32_t give_some(struct permits *permits, uint32_t n, uint32_t died) {
     uint32_t *word = load_relaxed(&permits->near), given = 0;
     for (uint32_t i = 0; given < n && i < permits->limit; i++, word = next_word(permits, word)) {
-        if (load_relaxed(word) != permits->slot || !permit_give(permits, word, as))
+        if (load_relaxed(word) != permits->slot || !permit_give(permits, word, given < died ? PERMIT_DIED : PERMIT_FREE))
             continue;
         given++;
-        as = PERMIT_FREE; /* one is enough to tell of a death */
         store_relaxed(&permits->near, word);
     }
     return given;
 }
 
 int permits_take(struct permits *permits, uint32_t n) {
-    bool died = false;
+    uint32_t died = 0;
     if (n > 1 && !permits_free_at_least(permits, n))
         return -EAGAIN;
     uint32_t taken = take_some(permits, n, &died);
     if (taken == n)
-        return died ? PERMITS_HELD_DIED : 0;
-    if (taken > 0) {
-        give_some(permits, taken, died ? PERMIT_DIED : PERMIT_FREE);
+        return died > 0 ? PERMITS_HELD_DIED : 0;
+    if (taken > 0) { /* others were quicker: as if it had not been tried */
+        give_some(permits, taken, died);
         permits_serve(permits);
     }
     return -EAGAIN;
@@ -189,13 +188,13 @@ void permits_serve(struct permits *permits) {
 int permits_release(struct permits *permits, uint32_t n) {
     if (n > 1 && permits_held(permits, permits->slot) < n)
         return -EPERM;
-    uint32_t given = give_some(permits, n, PERMIT_FREE);
+    uint32_t given = give_some(permits, n, 0);
     permits_serve(permits);
     return given == n ? 0 : -EPERM;
 }
 
 void permits_give_back(struct permits *permits) {
-    give_some(permits, permits->limit, PERMIT_FREE);
+    give_some(permits, permits->limit, 0);
     permits_serve(permits);
 }
 

@@ -5,6 +5,8 @@
 
 #include "sync/permits.h"
 
+#include "sync/line.h"
+
 #include "base/clock.h"
 #include "base/fork_test.h"
 #include "base/sys.h"
@@ -119,6 +121,51 @@ static void test_all_or_none(void **state) {
     free(a);
     free(b);
     sys_munmap(memory, permits_size(64));
+}
+
+#define SNATCHES 200000
+
+struct snatcher {
+    struct permits *permits;
+    uint32_t stop;
+};
+
+static void *snatch_the_last(void *context) {
+    struct snatcher *snatcher = context;
+    uint32_t *word = permit_word(snatcher->permits, 2);
+    while (!load_relaxed(&snatcher->stop)) {
+        uint32_t none = PERMIT_FREE, own = 2;
+        if (compare_exchange(word, &none, own)) /* pairs with nothing: only its value counts */
+            compare_exchange(word, &own, PERMIT_FREE); /* pairs with nothing: the same */
+    }
+    return NULL;
+}
+
+/* Two of the dead and one that another takes and gives as fast as it can: who gets fewer than all gives back what it had as it was. */
+static void test_all_or_none_of_the_dead(void **state) {
+    (void)state;
+    void *memory = memory_of(3);
+    struct permits *a = view_of(memory, 3, 1, HAWSER_WAIT_BLOCK);
+    struct snatcher snatcher = { .permits = a };
+    pthread_t thread;
+    unsigned got = 0, lost = 0;
+    assert_int_equal(pthread_create(&thread, NULL, snatch_the_last, &snatcher), 0);
+    for (unsigned i = 0; i < SNATCHES; i++) {
+        store_relaxed(permit_word(a, 0), PERMIT_DIED);
+        store_relaxed(permit_word(a, 1), PERMIT_DIED);
+        if (permits_take_new(a, 3) >= 0) {
+            got++;
+            assert_int_equal(permits_release(a, 3), 0);
+            continue;
+        }
+        lost += load_relaxed(permit_word(a, 0)) != PERMIT_DIED || load_relaxed(permit_word(a, 1)) != PERMIT_DIED;
+    }
+    store_relaxed(&snatcher.stop, 1);
+    pthread_join(thread, NULL);
+    assert_true(got > 0);
+    assert_int_equal(lost, 0);
+    free(a);
+    sys_munmap(memory, permits_size(3));
 }
 
 static void test_permits_of_the_dead(void **state) {
@@ -515,6 +562,7 @@ int main(void) {
         TEST(test_exclusion),
         TEST(test_crowd),
         TEST(test_several_are_not_passed),
+        TEST(test_all_or_none_of_the_dead),
         TEST(test_waiter_amid_signals),
         TEST(test_passing_has_an_end_for_the_first),
         TEST(test_waiter_behind_the_stopped),
