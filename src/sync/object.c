@@ -184,17 +184,40 @@ struct object *object_close(struct object *object) {
     return NULL;
 }
 
-int object_unlink(struct object *object) {
-    struct object_file *file = object->file;
-    object_process_enter();
+/* While members have the file open only other members remove its name: one after the other, so that none takes a name away that has become
+ * another file's since it looked. Who may only read has no such lock, nor as a rule the right to remove. */
+static int lock_name(const struct object_file *file) {
+    int64_t nap_ns = NAME_NAP_NS, deadline = clock_now() + PATIENCE_NS;
+    int error;
+    while (file->write_fd >= 0 && (error = object_lock_bytes(file->write_fd, F_WRLCK, OBJECT_LOCK_NAME, 1)) != 0) {
+        if (error != -EAGAIN)
+            return error_set(error, "lock \"%s\": %s", file->path, error_text(error));
+        if (deadline_passed(deadline))
+            return error_set(-EBUSY, "somebody else removes \"%s\", and does not come to an end", file->path);
+        name_nap(&nap_ns, deadline);
+    }
+    return 0;
+}
+
+static int unlink_locked(struct object_file *file) {
     int ours = object_names(file->path, file->device, file->inode);
     int error = ours > 0 ? sys_unlinkat(AT_FDCWD, file->path, 0) : ours;
     if (error < 0 && error != -ENOENT)
-        error_set(error, "cannot remove \"%s\": %s", file->path, error_text(error));
-    else
-        file->path[0] = 0;
+        return error_set(error, "cannot remove \"%s\": %s", file->path, error_text(error));
+    file->path[0] = 0;
+    return 0;
+}
+
+int object_unlink(struct object *object) {
+    struct object_file *file = object->file;
+    object_process_enter();
+    int error = lock_name(file);
+    if (!error)
+        error = unlink_locked(file);
+    if (file->write_fd >= 0)
+        object_lock_bytes(file->write_fd, F_UNLCK, OBJECT_LOCK_NAME, 1);
     object_process_leave();
-    return error == -ENOENT ? 0 : error;
+    return error;
 }
 
 /* ---- Members ---- */

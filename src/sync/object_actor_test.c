@@ -122,6 +122,8 @@ static int obey(char command, struct object **object, int ticket) {
     case 'c':
         *object = object_close(*object);
         return 0;
+    case 'u':
+        return object_unlink(*object);
     case 'e':
         return object_enter(*object);
     case 'm':

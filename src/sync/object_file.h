@@ -32,6 +32,7 @@ _Static_assert(sizeof(struct object_header) == 88, "frozen");
  * those that only read, who all share it. Who holds ALL of them write-locked found nobody else, and unlinks the file. */
 #define OBJECT_LOCK_BASE (INT64_C(1) << 40)
 #define OBJECT_LOCK_ALL (OBJECT_SLOTS + 1)
+#define OBJECT_LOCK_NAME OBJECT_LOCK_ALL /* a byte more: who removes the name while others have it open */
 
 /* Locks without waiting; type: F_WRLCK, F_RDLCK, F_UNLCK. -EAGAIN: somebody else holds some of it. */
 int object_lock_bytes(int fd, short type, uint32_t first, uint32_t n);

@@ -13,6 +13,7 @@
 #include "sync/object_process.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -277,6 +278,40 @@ static void two_leave_at_once(void **state) {
     finish(&other);
 }
 
+#define BRIEF_MS 100 /* nothing tells that somebody waits for a lock */
+
+static struct actor remover, maker;
+static bool removed;
+
+/* Between our look at the name and its end: another removes it too, and whoever needs one makes a new one. */
+static int remove_and_make(int directory, const char *path, int flags) {
+    struct pollfd item = { .fd = remover.socket, .events = POLLIN };
+    sys_table.unlinkat = sys_table_real.unlinkat;
+    tell(&remover, 'u');
+    removed = poll(&item, 1, BRIEF_MS) > 0;
+    if (removed)
+        order(&maker, 'o');
+    return sys_table_real.unlinkat(directory, path, flags);
+}
+
+static void two_remove_and_one_makes(void **state) {
+    (void)state;
+    struct object *object = open_new(NAME);
+    remover = act(NULL, -1), maker = act(NULL, -1);
+    assert_int_equal(order(&remover, 'f'), 0);
+    sys_table.unlinkat = remove_and_make;
+    assert_int_equal(object_unlink(object), 0);
+    sys_table = sys_table_real;
+    assert_int_equal(answer(&remover), 0);
+    if (!removed)
+        assert_int_equal(order(&maker, 'o'), 0);
+    assert_true(exists("thing"));
+    assert_int_equal(order(&maker, 'c'), 0);
+    finish(&remover);
+    finish(&maker);
+    object_close(object);
+}
+
 static char second_path[160], thing_path[160];
 
 static int open_another_file(int directory, const char *path, int flags, mode_t mode) {
@@ -319,6 +354,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_last_leaves_while_one_opens, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_name_goes_while_one_opens, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_leave_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(two_remove_and_one_makes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_known_inode_is_opened_unawares, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hundreds_are_members, set_up, tear_down),
     };

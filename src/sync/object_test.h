@@ -37,7 +37,7 @@ struct actor {
     int socket;
 };
 
-/* inherited: what 'e' and 'w' use. Commands: o open (making it), f open what exists, r the same to read, h hold word 0, c close,
+/* inherited: what 'e' and 'w' use. Commands: o open (making it), f open what exists, r the same to read, h hold word 0, c close, u unlink,
  * e enter, m count the members, i the inode's number of its open object, v read value, V write value 7, a adopt from the ticket. */
 struct actor act(struct object *inherited, int ticket);
 void tell(const struct actor *actor, char command);
