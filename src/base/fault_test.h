@@ -2,9 +2,10 @@
  * Copyright (c) 2026 The hawser authors */
 #pragma once
 
-/* For unit tests that make each system call and allocation fail in turn: a table in which call number `failing` does. The test sets
- * sys_table = faulty_table, and memory's function to faulty_resize; fault_harmless(), which it defines first, tells what cannot fail. */
+/* For unit tests that make each system call and allocation fail in turn: between fault_begin() and fault_end() call number `failing` does.
+ * fault_harmless(), which the test defines first, tells what cannot fail. */
 
+#include "base/memory.h"
 #include "base/sys.h"
 
 #include <fcntl.h>
@@ -42,3 +43,17 @@ static const struct sys_table faulty_table = {
 };
 
 static void *faulty_resize(void *old, size_t size) { return fails("memory") ? NULL : real_resize(old, size); }
+
+static void fault_begin(unsigned nth) {
+    calls = 0;
+    failing = nth;
+    failed = NULL;
+    real_resize = memory_resize_hook;
+    memory_resize_hook = faulty_resize;
+    sys_table = faulty_table;
+}
+
+static void fault_end(void) {
+    sys_table = sys_table_real;
+    memory_resize_hook = real_resize;
+}

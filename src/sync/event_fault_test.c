@@ -193,15 +193,9 @@ static int use_signals(const char *unused) {
 typedef int use(const char *address);
 
 static int use_faulty(use *what, const char *address, unsigned nth) {
-    calls = 0;
-    failing = nth;
-    failed = NULL;
-    real_resize = memory_resize_hook;
-    memory_resize_hook = faulty_resize;
-    sys_table = faulty_table;
+    fault_begin(nth);
     int error = what(address);
-    sys_table = sys_table_real;
-    memory_resize_hook = real_resize;
+    fault_end();
     return error;
 }
 

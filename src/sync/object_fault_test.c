@@ -89,15 +89,9 @@ static int use_region(const char *place) {
 static int (*use)(const char *place);
 
 static int use_faulty(const char *place, unsigned nth) {
-    calls = 0;
-    failing = nth;
-    failed = NULL;
-    real_resize = memory_resize_hook;
-    memory_resize_hook = faulty_resize;
-    sys_table = faulty_table;
+    fault_begin(nth);
     int error = use(place);
-    sys_table = sys_table_real;
-    memory_resize_hook = real_resize;
+    fault_end();
     return error;
 }
 

@@ -181,15 +181,9 @@ static int use(const char *address) {
 }
 
 static int use_faulty(const char *address, unsigned nth) {
-    calls = 0;
-    failing = nth;
-    failed = NULL;
-    real_resize = memory_resize_hook;
-    memory_resize_hook = faulty_resize;
-    sys_table = faulty_table;
+    fault_begin(nth);
     int r = use(address);
-    sys_table = sys_table_real;
-    memory_resize_hook = real_resize;
+    fault_end();
     return r;
 }
 
