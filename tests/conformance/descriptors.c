@@ -165,13 +165,17 @@ static void none_free(struct cell *cell) {
 
 /* ---- What is shared travels as a ticket, and what it leads to is the same at both ends ---- */
 
+static void send_ticket(hawser_channel *channel, const char *what, int ticket) {
+    EXPECT(hawser_send_fds(channel, what, strlen(what), &ticket, 1, HAWSER_FOREVER), 0);
+    close(ticket);
+}
+
 static void share_region(hawser_channel *channel) {
     hawser_region *region;
     int ticket;
     EXPECT(hawser_region_open("region://", NULL, 8, &region), 0);
     EXPECT(hawser_region_export(region, HAWSER_REGION_WRITE, &ticket), 0);
-    EXPECT(hawser_send_fds(channel, "region", 6, &ticket, 1, HAWSER_FOREVER), 0);
-    close(ticket);
+    send_ticket(channel, "region", ticket);
     recv_one(channel, 1, 1);
     CHECK(strcmp(hawser_region_data(region), "written") == 0);
     hawser_region_close(region);
@@ -182,8 +186,7 @@ static void share_semaphore(hawser_channel *channel) {
     int ticket;
     EXPECT(hawser_semaphore_open("sem://", NULL, 1, &semaphore), 0);
     EXPECT(hawser_semaphore_export(semaphore, &ticket), 0);
-    EXPECT(hawser_send_fds(channel, "semaphore", 9, &ticket, 1, HAWSER_FOREVER), 0);
-    close(ticket);
+    send_ticket(channel, "semaphore", ticket);
     recv_one(channel, 2, 1);
     EXPECT(hawser_semaphore_acquire(semaphore, 1, HAWSER_NOW), -EAGAIN);
     hawser_semaphore_close(semaphore);
@@ -194,8 +197,7 @@ static void share_cell(hawser_channel *channel) {
     int ticket;
     EXPECT(hawser_cell_create("cell://", NULL, 8, &cell), 0);
     EXPECT(hawser_cell_export(cell, &ticket), 0);
-    EXPECT(hawser_send_fds(channel, "cell", 4, &ticket, 1, HAWSER_FOREVER), 0);
-    close(ticket);
+    send_ticket(channel, "cell", ticket);
     EXPECT(hawser_cell_set(cell, "latest", 7), 0);
     recv_one(channel, 3, 1);
     hawser_cell_close(cell);

@@ -8,8 +8,11 @@
 #include "crash.h"
 #include "trial.h"
 
+#include "base/clock.h"
+
 #include <dirent.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +21,6 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define TOLD_WITHIN (SECOND / 10)
@@ -47,18 +49,6 @@ static const struct work works[] = {
 };
 
 static char address[HAWSER_ADDRESS_MAX] = "cell://crash"; /* and more, in the sleeper */
-
-void die(const char *file, int line, const char *what, long got, long wanted) {
-    fprintf(stderr, "%s:%d: process %d: %s gave %ld, expected %ld: %s\n", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line,
-            (int)getpid(), what, got, wanted, hawser_explain());
-    _exit(1);
-}
-
-static int64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * SECOND + time.tv_nsec;
-}
 
 /* ---- Values: version n is of one byte all over, so that any mixture shows ---- */
 
@@ -158,7 +148,7 @@ static void sleeper_start(struct scene *scene) {
         EXPECT(hawser_cell_open(address, NULL, PATIENCE, &cell), 0);
         EXPECT(write(told[1], "", 1), 1);
         EXPECT(hawser_cell_wait(cell, WARM, PATIENCE, NULL), 0);
-        int64_t at = now();
+        int64_t at = clock_now();
         look(cell, scene->work->size);
         EXPECT(write(told[1], &at, sizeof at), sizeof at);
         _exit(0);
@@ -167,7 +157,7 @@ static void sleeper_start(struct scene *scene) {
     scene->told = told[0];
     EXPECT(read(told[0], &byte, 1), 1);
     while (!trace_asleep(scene->sleeper))
-        nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+        sched_yield();
 }
 
 /* The victim stands before its work. */
@@ -201,7 +191,7 @@ static unsigned names(void) {
 /* The victim dies; the value stays, the sleeper hears of a new one, and another can write. */
 static void scene_end(void *argument) {
     struct scene *scene = argument;
-    int64_t at, death = now();
+    int64_t at, death = clock_now();
     size_t size = scene->work->size;
     hawser_cell *next;
     kill(scene->victim, SIGKILL);
@@ -210,7 +200,7 @@ static void scene_end(void *argument) {
     EXPECT(version >= scene->visible && version <= WARM + 1, true);
     EXPECT(hawser_cell_create(address, NULL, size, &next), 0);
     if (version == WARM) {
-        death = now(); /* it is this value that the sleeper hears of */
+        death = clock_now(); /* it is this value that the sleeper hears of */
         set_next(next, size, ++version);
     }
     if (scene->sleeper) {

@@ -35,25 +35,6 @@ static uint8_t buffer[SIXTH];
 static char address[HAWSER_ADDRESS_MAX];
 static hawser_listener *listener;
 
-void die(const char *file, int line, const char *what, long got, long wanted) {
-    fprintf(stderr, "%s:%d: process %d: %s gave %ld, expected %ld: %s\n", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line,
-            (int)getpid(), what, got, wanted, hawser_explain());
-    _exit(1);
-}
-
-/* Without the time for which this process was ready to run, and others did: the machine may be busy. */
-static int64_t now(void) {
-    struct timespec time;
-    long long ran_ns, waited_ns = 0;
-    FILE *file = fopen("/proc/thread-self/schedstat", "r");
-    if (file && fscanf(file, "%lld %lld", &ran_ns, &waited_ns) != 2)
-        waited_ns = 0;
-    if (file)
-        fclose(file);
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * SECOND + time.tv_nsec - waited_ns;
-}
-
 /* ---- The other end of a victim ---- */
 
 static void accept_now(struct victim *victim) {

@@ -54,6 +54,9 @@ void victim_main(const struct operation *operation, const char *address);
 void message_fill(uint8_t *data, size_t size, size_t index);
 bool message_is(const uint8_t *data, size_t size, size_t index);
 
+/* ns; without the time for which this process was ready to run, and others did: the machine may be busy. */
+int64_t now(void);
+
 void die(const char *file, int line, const char *what, long got, long wanted);
 
 #define EXPECT(CALL, WANTED)                                     \

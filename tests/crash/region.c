@@ -20,7 +20,6 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define QUICK_POINTS 20
@@ -40,12 +39,6 @@ struct deed {
 static const char address[] = "region://frames";
 static const char *directory; /* where its name is */
 static hawser_region *region; /* this process's; NULL: it has none */
-
-void die(const char *file, int line, const char *what, long got, long wanted) {
-    fprintf(stderr, "%s:%d: %s gave %ld, expected %ld: %s\n", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line, what, got, wanted,
-            hawser_explain());
-    _exit(1);
-}
 
 /* ---- Operations ---- */
 
@@ -155,12 +148,6 @@ static pid_t victim_start(const struct deed *deed) {
         victim_run(deed);
     EXPECT(waitpid(pid, NULL, 0), pid);
     return pid;
-}
-
-static int64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * SECOND + time.tv_nsec;
 }
 
 /* The next who has the guard finds whole data, or is told. */
