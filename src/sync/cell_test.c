@@ -283,15 +283,22 @@ static void reader_in_a_dead_writers_slot(void **state) {
     assert_int_equal(hawser_cell_remove("cell://a", NULL), 0);
 }
 
-/* Set after a pause by a child, which says when; then it lives until it is told. */
-static pid_t set_later(const char *address, hawser_cell *cell, int64_t pause_ns) {
+/* Until a reader has said that it sleeps; or, of one that never does, until it is there. */
+static void await_reader(hawser_cell *writer, bool says_so) {
+    struct hawser_cell_status status = HAWSER_CELL_STATUS_INIT;
+    while (says_so ? load_relaxed(writer->waiting) == 0 : hawser_cell_status(writer, &status) == 0 && status.processes < 2)
+        sys_sched_yield();
+}
+
+/* Set by a child, to the time of that. */
+static pid_t set_later(const char *address, bool says_so) {
+    hawser_cell *cell;
     pid_t child = fork_child();
     if (child != 0)
         return child;
-    const struct timespec time = { .tv_nsec = (long)pause_ns };
-    if (!cell && hawser_cell_create(address, NULL, 8, &cell) < 0)
+    if (hawser_cell_create(address, NULL, 8, &cell) < 0)
         _exit(1);
-    nanosleep(&time, NULL);
+    await_reader(cell, says_so);
     int64_t now = clock_now();
     _exit(hawser_cell_set(cell, &now, sizeof now) == 0 ? 0 : 1);
 }
@@ -302,7 +309,7 @@ static void waiting(void **state) {
     for (size_t i = 0; i < 3; i++) {
         hawser_cell *reader;
         uint64_t version = 0;
-        pid_t child = set_later("cell://a", NULL, SECOND / 20);
+        pid_t child = set_later("cell://a", !strstr(addresses[i], "spin"));
         assert_int_equal(hawser_cell_open(addresses[i], NULL, 10 * SECOND, &reader), 0);
         assert_int_equal(hawser_cell_wait(reader, 0, 10 * SECOND, &version), 0);
         assert_int_equal(version, 1);
@@ -353,8 +360,7 @@ static void unnamed(void **state) {
             int r = hawser_cell_wait(reader, first, 10 * SECOND, &version);
             _exit(r == 0 && version == first + 1 && get_number(reader) == 42 ? 0 : 1);
         }
-        const struct timespec pause = { .tv_nsec = 20000000 };
-        nanosleep(&pause, NULL);
+        await_reader(writer, way == 0);
         set_number(writer, 42);
         assert_child(child, 0);
         set_number(writer, 0);

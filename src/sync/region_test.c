@@ -532,6 +532,7 @@ static void nobody_sees_half(void **state) {
     hawser_region *region = open_region("region://", 4096);
     uint64_t *pair = hawser_region_data(region), told = 0, rounds = 0;
     for (int64_t end = clock_now() + 400 * MS; clock_now() < end || rounds <= 20; rounds++) {
+        uint64_t written = pair[1];
         pid_t child = fork_child();
         if (child == 0)
             for (;;) {
@@ -543,7 +544,8 @@ static void nobody_sees_half(void **state) {
                 pair[1]++;
                 hawser_region_unlock(region);
             }
-        nanosleep(&(struct timespec){ .tv_nsec = 500000 + (long)(rounds % 7) * 100000 }, NULL);
+        for (uint64_t enough = written + 1 + rounds % 7 * 100; load_relaxed(&pair[1]) < enough;) /* it is at work: somewhere in its loop */
+            sys_sched_yield();
         kill(child, SIGKILL);
         int status = 0, got = hawser_region_lock(region, HAWSER_SHARED, 5000 * MS);
         assert_true(got >= 0);
